@@ -1,0 +1,1 @@
+"""Data sets: frames on disk (or rendered) to ``Scene`` objects."""

@@ -1,0 +1,20 @@
+"""The one thing every loader yields: a sequence of frames with its ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Scene:
+    """A sequence of S frames. Fields a data set does not have are None."""
+
+    sequence: str
+    category: str
+    images: Tensor  # [S, 3, H, W] in [0, 1]
+    extrinsics: Tensor | None  # [S, 3, 4] w2c, OpenCV axes, metres
+    intrinsics: Tensor | None  # [S, 3, 3] pixels
+    depth: Tensor | None  # [S, H, W] z-depth, metres
+    mask: Tensor | None  # [S, H, W] bool, True where depth is valid

@@ -1,0 +1,1 @@
+"""Feed-forward 3D reconstruction transformers, their checkpoints and the embedded tiny weights."""

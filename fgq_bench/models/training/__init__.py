@@ -1,0 +1,1 @@
+"""Training of the embedded tiny models on procedural scenes."""

@@ -1,0 +1,91 @@
+"""Training losses: pose over the refinement steps, confidence-weighted depth and points, per-level patch points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.models.training.batches import Batch
+from fgq_bench.models.vggt import VGGT, activate_depth, activate_points
+
+ITERATION_DECAY = 0.6  # weight of a refinement step relative to the next one (VGGT)
+CONFIDENCE_REWARD = 0.1  # pull of the confidence away from zero
+POSE_WEIGHT, PATCH_WEIGHT = 5.0, 1.0
+
+
+@dataclass
+class Losses:
+    """Scalars of one step."""
+
+    pose: Tensor
+    patch: Tensor
+    depth: Tensor
+    points: Tensor
+
+    def total(self) -> Tensor:
+        """Weighted sum."""
+        return POSE_WEIGHT * self.pose + PATCH_WEIGHT * self.patch + self.depth + self.points
+
+
+class PatchProbes(nn.Module):
+    """Linear read-out of each patch's world point from every level: a training aid that is thrown away.
+
+    It gives every alternating block a dense reason to compare views, long before the pose loss does.
+    """
+
+    def __init__(self, dim: int, levels: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.probes = nn.ModuleList(nn.Linear(dim, 3) for _ in range(levels))
+
+    def forward(self, levels: list[Tensor], points: Tensor, patch_start: int) -> Tensor:
+        """Mean L1 error at the patch centres, averaged over the levels."""
+        half = self.patch // 2
+        centres = points[:, :, half :: self.patch, half :: self.patch].flatten(2, 3)
+        errors = [
+            (probe(level[:, :, patch_start:]).float() - centres).abs().mean()
+            for probe, level in zip(self.probes, levels, strict=True)
+        ]
+        return torch.stack(errors).mean()
+
+
+def pose_loss(iterations: list[Tensor], target: Tensor) -> Tensor:
+    """L1 on the pose encoding, later refinement steps weighing more."""
+    weights = [ITERATION_DECAY ** (len(iterations) - 1 - index) for index in range(len(iterations))]
+    terms = [weight * (step - target).abs().mean() for weight, step in zip(weights, iterations, strict=True)]
+    return torch.stack(terms).sum() / sum(weights)
+
+
+def confident(error: Tensor, confidence: Tensor) -> Tensor:
+    """Confidence-weighted error: E[c * e - a * log c]."""
+    return (confidence * error - CONFIDENCE_REWARD * confidence.log()).mean()
+
+
+def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: Tensor) -> Losses:
+    """All losses of a batch.
+
+    The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``dense_frame`` [1], of
+    the first quarter of the sequences.
+    """
+    image_hw = (batch.images.shape[-2], batch.images.shape[-1])
+    levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
+    start = model.aggregator.patch_start
+    poses = model.camera_head(levels[model.config.depth - 1][:, :, 0])
+    patch = probes(list(levels.values()), batch.points, start)
+
+    def dense(x: Tensor) -> Tensor:
+        return x[: max(1, len(x) // 4)].index_select(1, dense_frame)
+
+    pyramid = [dense(levels[index]) for index in model.config.dpt_levels]
+    depth, depth_conf = activate_depth(model.depth_head(pyramid, image_hw, start).float())
+    points, points_conf = activate_points(model.point_head(pyramid, image_hw, start).float())
+    depth_error = (depth.log() - dense(batch.depth).log()).abs()
+    points_error = (points - dense(batch.points)).abs().sum(-1)
+    return Losses(
+        pose_loss(poses, batch.pose_enc),
+        patch,
+        confident(depth_error, depth_conf),
+        confident(points_error, points_conf),
+    )

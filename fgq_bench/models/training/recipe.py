@@ -1,0 +1,51 @@
+"""The training curriculum as data: phases whose knobs move linearly from a start to an end value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+Ramp = tuple[float, float]  # value at the start and at the end of a phase
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one batch shape.
+
+    ``studio`` is the share of scenes in fixed surroundings: relative pose is learned there first, because every
+    frame shows where it stands, and is then carried over to random surroundings.
+    """
+
+    steps: int
+    frames: int  # per sequence
+    batch: int  # sequences per step
+    rate: Ramp  # learning rate
+    studio: Ramp = (0.0, 0.0)  # share of scenes with fixed surroundings
+    spread: Ramp = (1.0, 1.0)  # camera motion, relative to the data sets'
+    rooms: Ramp = (0.0, 0.0)  # share of procedural-rooms; the rest is procedural-objects
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Values of one step."""
+
+    phase: Phase
+    rate: float
+    studio: float
+    spread: float
+    rooms: float
+
+
+def knobs_at(recipe: tuple[Phase, ...], step: int) -> Knobs:
+    """Knobs of ``step`` (0-based); raises IndexError past the end."""
+    for phase in recipe:
+        if step < phase.steps:
+            progress = step / max(phase.steps - 1, 1)
+            ramps = {f.name: getattr(phase, f.name) for f in fields(Knobs) if f.name != "phase"}
+            return Knobs(phase, **{name: start + (end - start) * progress for name, (start, end) in ramps.items()})
+        step -= phase.steps
+    raise IndexError("step lies past the end of the recipe")
+
+
+def total_steps(recipe: tuple[Phase, ...]) -> int:
+    """Number of optimiser steps."""
+    return sum(phase.steps for phase in recipe)

@@ -1,0 +1,137 @@
+"""The training loop: compiled, seeded, resumable; Muon for the blocks' matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
+from fgq_bench.models.training.losses import Losses, PatchProbes, compute_losses
+from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps
+from fgq_bench.models.vggt import VGGT, VGGTConfig
+
+_log = logging.getLogger(__name__)
+Validate = Callable[[VGGT], dict[str, float]]
+EMA_DECAY = 0.998
+CLIP_NORM = 1.0
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices of the transformer blocks (for Muon), and all other trainable parameters (for AdamW)."""
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        in_block = "blocks." in name or "trunk." in name
+        (matrices if in_block and parameter.ndim == 2 else others).append(parameter)
+    return matrices, others
+
+
+class Trainer:
+    """State of a run; ``folder`` holds the checkpoint, the loss curve and the validation curve."""
+
+    def __init__(
+        self, config: VGGTConfig, recipe: tuple[Phase, ...], seed: int, device: torch.device, folder: Path
+    ) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.seed, self.device, self.folder = recipe, seed, device, folder
+        self.model = VGGT(config).to(device)
+        self.probes = PatchProbes(2 * config.dim, config.depth, config.patch).to(device)
+        self.average = VGGT(config).to(device).eval()
+        self.average.load_state_dict(self.model.state_dict())
+        matrices, others = split_parameters(self.model)
+        self.muon = torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+        self.adam = torch.optim.AdamW([*others, *self.probes.parameters()], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        self.step = 0
+        self.compiled = torch.compile(self._loss, dynamic=False)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _loss(
+        self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, dense_frame: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            batch = Batch(images, pose_enc, depth, points)
+            losses: Losses = compute_losses(self.model, self.probes, batch, dense_frame)
+            parts = torch.stack([losses.pose, losses.patch, losses.depth, losses.points])
+            return losses.total(), parts.detach()
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; returns what the curve records."""
+        knobs = knobs_at(self.recipe, self.step)
+        batch = make_batch(draw_batch(self.step, knobs, self.seed), self.model.config.image_size, self.device)
+        dense_frame = torch.tensor([self.step % knobs.phase.frames], device=self.device)
+        loss, parts = self.compiled(batch.images, batch.pose_enc, batch.depth, batch.points, dense_frame)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.probes.parameters()], CLIP_NORM)
+        for optimiser in (self.muon, self.adam):
+            for group in optimiser.param_groups:
+                group["lr"] = knobs.rate
+            if norm.isfinite():
+                optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        self.step += 1
+        pose, patch, depth, points = parts.tolist()
+        return {
+            "step": self.step, "loss": loss.item(), "pose": pose, "patch": patch, "depth": depth, "points": points,
+            "norm": norm.item(), "rate": knobs.rate, "studio": knobs.studio, "spread": knobs.spread, "rooms": knobs.rooms,
+        }  # fmt: skip
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "probes": self.probes.state_dict(),
+            "average": self.average.state_dict(),
+            "muon": self.muon.state_dict(),
+            "adam": self.adam.state_dict(),
+            "config": self.model.config.to_dict(),
+            "recipe": [asdict(phase) for phase in self.recipe],
+            "seed": self.seed,
+        }
+        temporary = self.folder / "checkpoint.pt.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+
+    def resume(self) -> bool:
+        """Continue from the folder's checkpoint if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        self.step = int(state["step"])
+        for name in ("model", "probes", "average", "muon", "adam"):
+            getattr(self, name).load_state_dict(state[name])
+        return True
+
+    def run(self, validate: Validate, every: int = 250) -> VGGT:
+        """Train to the end of the recipe; returns the averaged model."""
+        start, began = self.step, time.monotonic()
+        with open(self.folder / "curve.csv", "a", newline="") as curve, open(self.folder / "scores.jsonl", "a") as scores:
+            writer: csv.DictWriter[str] | None = None
+            while self.step < total_steps(self.recipe):
+                row = self.train_step()
+                if writer is None:
+                    writer = csv.DictWriter(curve, list(row))
+                    if curve.tell() == 0:
+                        writer.writeheader()
+                if self.step % 10 == 0:
+                    writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
+                    curve.flush()
+                if self.step % every == 0 or self.step == total_steps(self.recipe):
+                    self.save()
+                    record = {"step": self.step, "seconds": time.monotonic() - began, **validate(self.average)}
+                    scores.write(json.dumps(record) + "\n")
+                    scores.flush()
+                    _log.info("%s (%.2f s/step)", record, (time.monotonic() - began) / (self.step - start))
+        return self.average

@@ -1,0 +1,114 @@
+"""VGGT: images to cameras, depth and world points (clean-room, state-dict compatible with facebook/VGGT-1B)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.models.aggregator import Aggregator
+from fgq_bench.models.camera_head import CameraHead
+from fgq_bench.models.dpt_head import DPTHead
+from fgq_bench.models.vit import VisionTransformer
+
+
+@dataclass(frozen=True)
+class VGGTConfig:
+    """Sizes of a VGGT; the defaults are VGGT-1B's.
+
+    ``dpt_levels`` are the levels (frame block + global block) that the two dense heads read; the camera head reads
+    the last one.
+    """
+
+    dim: int = 1024
+    heads: int = 16
+    depth: int = 24
+    registers: int = 4
+    patch: int = 14
+    vit_depth: int = 24
+    vit_heads: int = 16
+    vit_grid: int = 37
+    camera_depth: int = 4
+    camera_heads: int = 16
+    dpt_features: int = 256
+    dpt_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
+    dpt_levels: tuple[int, int, int, int] = (4, 11, 17, 23)
+    layer_scale: float = 0.01
+    image_size: int = 518
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VGGTConfig:
+        """Inverse of ``to_dict``; raises TypeError on an unknown key."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclass
+class Predictions:
+    """What a reconstruction model says about B sequences of S frames; world = the first camera's frame."""
+
+    pose_enc: Tensor  # [B, S, 9] translation, quaternion xyzw, fov_h, fov_w
+    depth: Tensor  # [B, S, H, W] z-depth in the model's scale
+    depth_conf: Tensor  # [B, S, H, W]
+    points: Tensor  # [B, S, H, W, 3] from the point head
+    points_conf: Tensor  # [B, S, H, W]
+    pose_enc_iterations: list[Tensor]  # every refinement step, [B, S, 9]
+
+
+def activate_depth(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth and confidence [B, S, H, W] of raw maps [B, S, H, W, 2]."""
+    return raw[..., 0].exp(), 1 + raw[..., 1].exp()
+
+
+def activate_points(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Points [B, S, H, W, 3] and confidence of raw maps [B, S, H, W, 4]: sign(y) * expm1(|y|)."""
+    value = raw[..., :3]
+    return value.sign() * value.abs().expm1(), 1 + raw[..., 3].exp()
+
+
+class VGGT(nn.Module):
+    """Visual Geometry Grounded Transformer (Wang et al., CVPR 2025), without its track head.
+
+    >>> model = VGGT(VGGTConfig())          # VGGT-1B; see checkpoints.load_model for weights
+    >>> predictions = model(torch.rand(1, 4, 3, 518, 518))
+    """
+
+    def __init__(self, config: VGGTConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        vit = VisionTransformer(c.dim, c.vit_heads, c.vit_depth, c.patch, c.vit_grid, 4, c.layer_scale)
+        self.aggregator = Aggregator(c.dim, c.heads, c.depth, c.registers, vit, c.layer_scale)
+        self.camera_head = CameraHead(2 * c.dim, c.camera_heads, c.camera_depth, c.layer_scale)
+        self.point_head = DPTHead(2 * c.dim, c.dpt_features, c.dpt_channels, 4, c.patch)
+        self.depth_head = DPTHead(2 * c.dim, c.dpt_features, c.dpt_channels, 2, c.patch)
+
+    @property
+    def kept_levels(self) -> tuple[int, ...]:
+        """Levels that some head reads; all others are freed during the forward pass."""
+        return tuple(sorted({*self.config.dpt_levels, self.config.depth - 1}))
+
+    def heads(self, levels: dict[int, Tensor], image_hw: tuple[int, int]) -> Predictions:
+        """Run the three heads on the aggregator's ``levels`` in the precision of the caller."""
+        start = self.aggregator.patch_start
+        pyramid = [levels[level] for level in self.config.dpt_levels]
+        poses = self.camera_head(levels[self.config.depth - 1][:, :, 0])
+        depth, depth_conf = activate_depth(self.depth_head(pyramid, image_hw, start))
+        points, points_conf = activate_points(self.point_head(pyramid, image_hw, start))
+        return Predictions(poses[-1], depth, depth_conf, points, points_conf, poses)
+
+    def forward(self, images: Tensor) -> Predictions:
+        """Predict for ``images`` [B, S, 3, H, W] in [0, 1]; H and W are multiples of the patch size.
+
+        Under an autocast context the aggregator follows it and the heads run in fp32, as in the official code.
+        """
+        height, width = images.shape[-2:]
+        if height % self.config.patch or width % self.config.patch:
+            raise ValueError(f"image size {height}x{width} is not a multiple of the patch size {self.config.patch}")
+        levels = self.aggregator(images, self.kept_levels)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.heads({index: level.float() for index, level in levels.items()}, (height, width))

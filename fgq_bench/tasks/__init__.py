@@ -1,0 +1,1 @@
+"""Tasks: predictions and ground truth to metrics; no task ever sees the model."""
