@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgq_bench.models.aggregator import Aggregator
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
+from fgq_bench.models.interface import ROLES, ReconstructionModel
+from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
 
 
@@ -48,18 +50,6 @@ class VGGTConfig:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-@dataclass
-class Predictions:
-    """What a reconstruction model says about B sequences of S frames; world = the first camera's frame."""
-
-    pose_enc: Tensor  # [B, S, 9] translation, quaternion xyzw, fov_h, fov_w
-    depth: Tensor  # [B, S, H, W] z-depth in the model's scale
-    depth_conf: Tensor  # [B, S, H, W]
-    points: Tensor  # [B, S, H, W, 3] from the point head
-    points_conf: Tensor  # [B, S, H, W]
-    pose_enc_iterations: list[Tensor]  # every refinement step, [B, S, 9]
-
-
 def activate_depth(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Depth and confidence [B, S, H, W] of raw maps [B, S, H, W, 2]."""
     return raw[..., 0].exp(), 1 + raw[..., 1].exp()
@@ -71,12 +61,19 @@ def activate_points(raw: Tensor) -> tuple[Tensor, Tensor]:
     return value.sign() * value.abs().expm1(), 1 + raw[..., 3].exp()
 
 
-class VGGT(nn.Module):
+class VGGT(ReconstructionModel):
     """Visual Geometry Grounded Transformer (Wang et al., CVPR 2025), without its track head.
 
     >>> model = VGGT(VGGTConfig())          # VGGT-1B; see checkpoints.load_model for weights
     >>> predictions = model(torch.rand(1, 4, 3, 518, 518))
     """
+
+    components: ClassVar[dict[str, str]] = {
+        "dino": "aggregator.patch_embed.",
+        "aa": "aggregator.",
+        "camera": "camera_head.",
+        "heads": "",
+    }
 
     def __init__(self, config: VGGTConfig) -> None:
         super().__init__()
@@ -91,6 +88,22 @@ class VGGT(nn.Module):
     def kept_levels(self) -> tuple[int, ...]:
         """Levels that some head reads; all others are freed during the forward pass."""
         return tuple(sorted({*self.config.dpt_levels, self.config.depth - 1}))
+
+    def linear_groups(self) -> dict[str, list[str]]:
+        """Linears by group; ``embed_pose`` (9 inputs) and ``pose_branch.fc2`` (9 outputs) stay float."""
+
+        def of(prefix: str, depth: int) -> list[str]:
+            return [f"{prefix}.{index}.{role}" for index in range(depth) for role in ROLES]
+
+        c = self.config
+        frame, global_ = of("aggregator.frame_blocks", c.depth), of("aggregator.global_blocks", c.depth)
+        paired = [name for i in range(0, len(frame), 4) for name in (*frame[i : i + 4], *global_[i : i + 4])]
+        camera = of("camera_head.trunk", c.camera_depth)
+        return {
+            "aa": paired,
+            "camera": [*camera, "camera_head.poseLN_modulation.1", "camera_head.pose_branch.fc1"],
+            "dino": of("aggregator.patch_embed.blocks", c.vit_depth),
+        }
 
     def heads(self, levels: dict[int, Tensor], image_hw: tuple[int, int]) -> Predictions:
         """Run the three heads on the aggregator's ``levels`` in the precision of the caller."""

@@ -1,0 +1,7 @@
+"""Errors whose message is one line for the user: what was wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in the input; the CLI prints its message without a traceback and exits with code 2."""

@@ -1,0 +1,1 @@
+"""Backends: who executes a quantized linear. ``reference`` is the definition of truth."""

@@ -1,0 +1,108 @@
+"""The one product of every quantizer: a quantized model that can be saved, counted, loaded and run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fgq_bench.errors import UserError
+from fgq_bench.quant.linear import Executor, QuantLinear
+from fgq_bench.quant.packing import pack, unpack
+from fgq_bench.quant.scheme import Scheme
+
+FORMAT = "fgq-bench/1"
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+@dataclass
+class QuantizedModel:
+    """Quantized linears by name, changed float tensors, and a header that says how they were made.
+
+    The float model is not part of it: ``install`` puts the parts into a copy of it. ``header`` holds plain JSON:
+    method, scheme, scope, seed, model hash, calibration-manifest hash.
+    """
+
+    linears: dict[str, QuantLinear]
+    header: dict[str, Any]
+    overrides: dict[str, Tensor] = field(default_factory=dict)
+
+    def install(self, model: ModelT, executor: Executor) -> ModelT:
+        """A copy of ``model`` with the quantized linears in place, each run by ``executor``; ``model`` is untouched.
+
+        Parameters that did not change are shared with ``model``, not copied.
+        """
+        memo: dict[int, Any] = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+        result = copy.deepcopy(model, memo)
+        device = next(model.parameters()).device
+        for name, linear in self.linears.items():
+            bound = copy.copy(linear).to(device)
+            bound.executor = executor
+            parent, _, child = name.rpartition(".")
+            setattr(result.get_submodule(parent), child, bound)
+        for name, value in self.overrides.items():
+            parent, _, child = name.rpartition(".")
+            setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias``, ``overrides.*``, JSON header."""
+        tensors: dict[str, Tensor] = {f"overrides.{name}": value for name, value in self.overrides.items()}
+        layers = {}
+        for name, linear in self.linears.items():
+            layers[name] = {"scheme": str(linear.scheme), "shape": [linear.out_features, linear.in_features]}
+            bits = linear.scheme.weight_bits
+            tensors[f"{name}.codes"] = pack(linear.codes, bits) if linear.scheme.quantizes_weights else linear.codes
+            for part in ("weight_scale", "weight_zero", "bias"):
+                value = getattr(linear, part)
+                if value is not None:
+                    tensors[f"{name}.{part}"] = value
+        metadata = {"format": FORMAT, "header": json.dumps(self.header, sort_keys=True), "layers": json.dumps(layers)}
+        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> QuantizedModel:
+        """Read what ``save`` wrote; raises UserError for a missing, truncated or foreign file."""
+        with _open(path) as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{path}: not a quantized model of this project (format {metadata.get('format')!r})")
+            layers: dict[str, Any] = json.loads(metadata["layers"])
+            linears = {name: _read_linear(file, name, layer) for name, layer in layers.items()}
+            names = [key for key in file.keys() if key.startswith("overrides.")]  # noqa: SIM118
+            overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
+            return cls(linears, json.loads(metadata["header"]), overrides)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _read_linear(file: Any, name: str, layer: dict[str, Any]) -> QuantLinear:
+    scheme = Scheme.parse(layer["scheme"])
+    present = set(file.keys())
+    parts = {
+        part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in present else None
+        for part in ("codes", "weight_scale", "weight_zero", "bias")
+    }
+    codes: Tensor = parts["codes"]
+    if scheme.quantizes_weights:
+        out_features, in_features = layer["shape"]
+        codes = unpack(codes, scheme.weight_bits, (out_features, in_features))
+    return QuantLinear(scheme, codes, parts["weight_scale"], parts["weight_zero"], parts["bias"])

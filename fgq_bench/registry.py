@@ -1,0 +1,56 @@
+"""From a method's name to its quantizer: ``NAME[:PRESET]`` plus overrides -> card -> class, imported lazily."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from fgq_bench.cards import MethodCard, Scalar, load_card
+from fgq_bench.errors import UserError
+from fgq_bench.suggest import unknown
+
+if TYPE_CHECKING:
+    from fgq_bench.quantizers.base import Quantizer
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with its hyper-parameters resolved: card, then preset, then overrides."""
+
+    card: MethodCard
+    preset: str | None
+    options: dict[str, Scalar]
+
+    @property
+    def label(self) -> str:
+        """``name`` or ``name:preset``."""
+        return f"{self.card.name}:{self.preset}" if self.preset else self.card.name
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the method's outcome, for result keys: never its title or summary."""
+        return {"name": self.card.name, "algorithm": self.card.algorithm, "options": dict(sorted(self.options.items()))}
+
+    def quantizer(self) -> Quantizer:
+        """Import and build the quantizer; raises UserError for options that it refuses."""
+        module, _, name = self.card.quantizer.partition(":")
+        cls: type[Quantizer] = getattr(import_module(module), name)
+        try:
+            return cls(cls.Options(**self.options))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            known = ", ".join(cls.Options.model_fields) or "none"
+            raise UserError(f"method {self.label}: option {key!r}: {first['msg']} (options: {known})") from None
+
+
+def find_method(text: str, overrides: dict[str, Scalar] | None = None) -> Method:
+    """Resolve ``NAME`` or ``NAME:PRESET``; raises UserError with close names."""
+    name, _, preset = text.partition(":")
+    card = load_card(MethodCard, name)
+    if preset and preset not in card.presets:
+        raise unknown(f"preset of {name}", preset, card.presets)
+    options = {**card.options, **(card.presets[preset] if preset else {}), **(overrides or {})}
+    return Method(card, preset or None, options)
