@@ -10,7 +10,7 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pydantic
 
@@ -62,6 +62,7 @@ class ReportCard(Card):
     scope: str
     rows: list[str]  # "method:preset scheme"
     columns: list[str]  # "task.metric"
+    presets: list[Literal["quick", "full"]]  # of run-all
 
 
 CardT = TypeVar("CardT", bound=Card)

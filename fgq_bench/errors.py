@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class UserError(Exception):
     """A mistake in the input; the CLI prints its message without a traceback and exits with code 2."""
+
+
+class OutputError(UserError):
+    """The output cannot be written; unlike any other failure of a cell, it ends a sweep."""

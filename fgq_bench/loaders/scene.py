@@ -18,3 +18,9 @@ class Scene:
     intrinsics: Tensor | None  # [S, 3, 3] pixels
     depth: Tensor | None  # [S, H, W] z-depth, metres
     mask: Tensor | None  # [S, H, W] bool, True where depth is valid
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take."""
+        tensors = (self.images, self.extrinsics, self.intrinsics, self.depth, self.mask)
+        return sum(t.numel() * t.element_size() for t in tensors if t is not None)

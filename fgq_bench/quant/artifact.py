@@ -54,7 +54,13 @@ class QuantizedModel:
             setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))
         return result
 
-    def save(self, path: Path) -> None:
+    def check_made_from(self, model_hash: str, path: str) -> None:
+        """Raise UserError unless the header names the float model with this hash."""
+        made_from = self.header.get("model", {}).get("hash", "")
+        if made_from != model_hash:
+            raise UserError(f"{path}: made from model {made_from[:12]}, not from this one ({model_hash[:12]})")
+
+    def save(self, path: str | Path) -> None:
         """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias``, ``overrides.*``, JSON header."""
         tensors: dict[str, Tensor] = {f"overrides.{name}": value for name, value in self.overrides.items()}
         layers = {}

@@ -67,7 +67,7 @@ def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: 
     """All losses of a batch.
 
     The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``dense_frame`` [1], of
-    the first quarter of the sequences.
+    the first half of the sequences.
     """
     image_hw = (batch.images.shape[-2], batch.images.shape[-1])
     levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
@@ -76,7 +76,7 @@ def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: 
     patch = probes(list(levels.values()), batch.points, start)
 
     def dense(x: Tensor) -> Tensor:
-        return x[: max(1, len(x) // 4)].index_select(1, dense_frame)
+        return x[: max(1, len(x) // 2)].index_select(1, dense_frame)
 
     pyramid = [dense(levels[index]) for index in model.config.dpt_levels]
     depth, depth_conf = activate_depth(model.depth_head(pyramid, image_hw, start).float())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 Ramp = tuple[float, float]  # value at the start and at the end of a phase
 
@@ -49,3 +49,18 @@ def knobs_at(recipe: tuple[Phase, ...], step: int) -> Knobs:
 def total_steps(recipe: tuple[Phase, ...]) -> int:
     """Number of optimiser steps."""
     return sum(phase.steps for phase in recipe)
+
+
+def truncate(recipe: tuple[Phase, ...], steps: int) -> tuple[Phase, ...]:
+    """The first ``steps`` steps of a recipe; ramps keep their slope, so that a longer run continues a shorter one."""
+    kept: list[Phase] = []
+    for phase in recipe:
+        left = steps - total_steps(tuple(kept))
+        if left <= 0:
+            break
+        if left < phase.steps:
+            last = knobs_at((phase,), left - 1)
+            ends = {name: (getattr(phase, name)[0], getattr(last, name)) for name in ("rate", "studio", "spread", "rooms")}
+            phase = replace(phase, steps=left, **ends)
+        kept.append(phase)
+    return tuple(kept)

@@ -1,0 +1,80 @@
+"""The Python interface: load_model, quantize, load_quantized, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fgq_bench.cards import DatasetCard, Scalar, load_card
+from fgq_bench.compiling import compile_model
+from fgq_bench.kernels.registry import find_backend
+from fgq_bench.loaders.base import open_dataset
+from fgq_bench.models.checkpoints import load_model, model_hash
+from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.vggt import VGGT
+from fgq_bench.predictions import predict
+from fgq_bench.quant.artifact import QuantizedModel
+from fgq_bench.quant.scheme import Scheme
+from fgq_bench.registry import find_method
+from fgq_bench.tasks.aggregate import summarize
+from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.scoring import fields_read, score_sequences
+
+__all__ = ["evaluate", "load_model", "load_quantized", "quantize"]
+
+
+def quantize(
+    model: VGGT, method: str, scheme: str, scope: str = "aa", seed: int = 0, overrides: dict[str, Scalar] | None = None
+) -> QuantizedModel:
+    """Quantize ``model`` (left untouched) with ``NAME[:PRESET]`` at a scheme such as ``w4a4``.
+
+    >>> quantized = quantize(load_model(), "rtn", "w4a4")
+    >>> quantized.save(Path("vggt-tiny-w4a4.safetensors"))
+
+    Raises:
+        UserError: unknown method, scheme, scope or option; a group that does not divide a width.
+    """
+    resolved = find_method(method, overrides)
+    header = {
+        "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
+        "model": {"hash": model_hash(model)},
+    }  # fmt: skip
+    return compile_model(resolved, model, Scheme.parse(scheme), scope, seed, header)
+
+
+def load_quantized(path: str | Path, model: VGGT, backend: str = "reference") -> VGGT:
+    """A copy of the float ``model`` with the quantized linears of file ``path``, executed by ``backend``.
+
+    Raises:
+        UserError: missing or foreign file; made from other weights than ``model``'s; unknown backend.
+    """
+    quantized = QuantizedModel.load(Path(path))
+    quantized.check_made_from(model_hash(model), str(path))
+    return quantized.install(model, find_backend(backend).load())
+
+
+def evaluate(
+    model: ReconstructionModel,
+    dataset: str,
+    tasks: list[str] | None = None,
+    reference: ReconstructionModel | None = None,
+    root: Path | None = None,
+    limit: int | None = None,
+    compute_dtype: str = "float32",
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Score ``model`` on a data set: task -> metric -> value, 95 % interval, unit, aggregation.
+
+    Args:
+        reference: the full-precision model; without it the agreement task compares ``model`` with itself.
+        tasks: default: all tasks of the data set's card.
+    """
+    data = open_dataset(load_card(DatasetCard, dataset), root, limit)
+    chosen = [find_task(name) for name in tasks or data.card.tasks]
+    fields = fields_read(chosen)
+    scores = score_sequences(
+        (data.load(sequence) for sequence in data.sequences()),
+        chosen,
+        lambda scene: predict(model, scene, compute_dtype, fields),
+        lambda scene: predict(reference or model, scene, compute_dtype, fields),
+    )
+    return {task.name: summarize(task, scores[task.name]) for task in chosen}

@@ -1,0 +1,199 @@
+"""The command line: ``fgq-bench VERB``. Verbs only parse; the work is in ``commands/`` and imported when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgq_bench.errors import UserError
+
+app = typer.Typer(
+    name="fgq-bench",
+    help="Compare post-training quantization of feed-forward 3D reconstruction transformers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results, artifacts, cache and report.")]
+Methods = Annotated[list[str], typer.Option("--method", "-m", help="NAME[:PRESET]; repeatable.")]
+Schemes = Annotated[list[str], typer.Option("--scheme", "-b", help="For example w4a4, w4a16g64; repeatable.")]
+Datasets = Annotated[list[str], typer.Option("--dataset", "-d", help="Repeatable.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Default: all of the data set; repeatable.")]
+Model = Annotated[str, typer.Option(help="See `fgq-bench list models`.")]
+Checkpoint = Annotated[str | None, typer.Option(help="File, directory or hub id instead of the model's own.")]
+Roots = Annotated[list[str] | None, typer.Option("--root", help="DATASET=PATH; repeatable.")]
+Protocol = Annotated[str | None, typer.Option(help="Refuse to run unless the data set's card has this protocol.")]
+Scopes = Annotated[list[str], typer.Option("--scope", help="aa, aa+camera, aa+dino or all; repeatable.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.")]
+Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequences of each data set.")]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
+Overwrite = Annotated[str, typer.Option(help="What to do again: failed, never or always.")]
+Cache = Annotated[str, typer.Option(help="Predictions kept on disk: task (what the tasks read) or none.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, compute nothing.")]
+Preset = Annotated[str, typer.Option(help="quick: the headline table; full: every report.")]
+Formats = Annotated[str, typer.Option("--format", help="Comma-separated: md, latex, csv.")]
+
+_RUNS = Path("runs")
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, tasks or backends")], as_json: Json = False
+) -> None:
+    """List what there is."""
+    from fgq_bench.commands.catalogue import list_kind
+
+    list_kind(kind, as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A method, data set, model, report, task or backend.")],
+    figure: Annotated[Path | None, typer.Option(help="Data sets: write a contact sheet (PNG or PDF).")] = None,
+    root: Roots = None,
+    as_json: Json = False,
+) -> None:
+    """Show one card, or a data set's pictures."""
+    from fgq_bench.commands.catalogue import show_name
+
+    show_name(name, figure, root or [], as_json)
+
+
+@app.command()
+def run(
+    method: Methods,
+    dataset: Datasets,
+    scheme: Schemes = [],  # noqa: B006
+    task: Tasks = None,
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    root: Roots = None,
+    protocol: Protocol = None,
+    scope: Scopes = ["aa"],  # noqa: B006
+    set_: Overrides = None,
+    seed: Seeds = [0],  # noqa: B006
+    limit: Limit = None,
+    device: Device = "cpu",
+    backend: Backend = "reference",
+    output: Output = _RUNS,
+    overwrite: Overwrite = "failed",
+    cache: Cache = "task",
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize, predict and score every combination of the options; what is stored already is not done again."""
+    from fgq_bench.commands.parsing import parse_overrides, parse_roots
+    from fgq_bench.commands.sweeps import run_request
+    from fgq_bench.planning import Request
+
+    request = Request(
+        method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
+        parse_roots(root or []), protocol, limit, device,
+    )  # fmt: skip
+    raise typer.Exit(run_request(request, output, overwrite, cache, dry_run, as_json))
+
+
+@app.command("run-all")
+def run_all(
+    preset: Preset = "quick",
+    limit: Limit = None,
+    device: Device = "cpu",
+    output: Output = _RUNS,
+    overwrite: Overwrite = "failed",
+    cache: Cache = "task",
+    dry_run: DryRun = False,
+) -> None:
+    """Compute every cell that the preset's reports show, then write the reports to OUTPUT/report."""
+    from fgq_bench.commands.sweeps import run_reports
+
+    raise typer.Exit(run_reports(preset, limit, device, output, overwrite, cache, dry_run))
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(help="A report; default: all that have results.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder with results.")] = _RUNS / "results",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to; default: print.")] = None,
+    formats: Formats = "md,latex,csv",
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Render tables from stored results; nothing is computed."""
+    from fgq_bench.commands.reports import render
+
+    render(name, results, output, formats, limit, as_json)
+
+
+@app.command()
+def quantize(
+    method: Annotated[str, typer.Option("--method", "-m", help="NAME[:PRESET]")],
+    scheme: Annotated[str, typer.Option("--scheme", "-b", help="For example w4a4.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Safetensors file to write.")],
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
+    set_: Overrides = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Quantize a model and save it, packed."""
+    from fgq_bench.commands.artifacts import quantize_to_file
+    from fgq_bench.commands.parsing import parse_overrides
+
+    quantize_to_file(model, checkpoint, device, method, scheme, scope, seed, parse_overrides(set_ or []), output)
+
+
+@app.command()
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(help="File written by `fgq-bench quantize`.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="A data set.")],
+    task: Tasks = None,
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    root: Roots = None,
+    limit: Limit = None,
+    device: Device = "cpu",
+    backend: Backend = "reference",
+    as_json: Json = False,
+) -> None:
+    """Score a quantized model file on a data set."""
+    from fgq_bench.commands.artifacts import evaluate_file
+
+    evaluate_file(artifact, dataset, task, model, checkpoint, root or [], limit, device, backend, as_json)
+
+
+@app.command("train-tiny")
+def train_tiny(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint, curves and weights.")],
+    device: Device = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of weights and scenes.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after N steps of the recipe (default: all).")] = None,
+) -> None:
+    """Train vggt-tiny on procedural scenes; continues from OUTPUT's checkpoint if there is one."""
+    from fgq_bench.commands.training import train
+
+    train(output, device, seed, steps)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which devices there are, and what each missing part would enable."""
+    from fgq_bench.commands.doctor import diagnose
+
+    diagnose(as_json)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""What the CLI's verbs do; imported only when a verb runs."""

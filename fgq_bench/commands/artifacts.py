@@ -1,0 +1,52 @@
+"""``quantize`` and ``evaluate``: one quantized model as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgq_bench import api
+from fgq_bench.cards import Scalar
+from fgq_bench.commands.parsing import check_device, parse_roots
+from fgq_bench.commands.printing import print_json, print_rows
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_atomically
+from fgq_bench.models.checkpoints import find_model
+from fgq_bench.quant.size import count_bytes
+
+
+def quantize_to_file(
+    model: str, checkpoint: str | None, device: str, method: str, scheme: str, scope: str, seed: int,
+    overrides: dict[str, Scalar], output: Path,
+) -> None:  # fmt: skip
+    """Quantize a model and write the artefact; prints its size by component."""
+    if output.suffix != ".safetensors":
+        raise UserError(f"--output {output}: must end in .safetensors")
+    float_model = api.load_model(model, checkpoint, check_device(device))
+    quantized = api.quantize(float_model, method, scheme, scope, seed, overrides)
+    write_atomically(output, quantized.save)
+    sizes = count_bytes(float_model, quantized)
+    print_rows(f"wrote {output}", [{"component": key, "MB": f"{value / 1e6:.3f}"} for key, value in sizes.items()])
+
+
+def evaluate_file(
+    artifact: Path, dataset: str, tasks: list[str] | None, model: str, checkpoint: str | None, roots: list[str],
+    limit: int | None, device: str, backend: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Score an artefact on a data set and print every metric."""
+    spec = find_model(model)
+    float_model = api.load_model(model, checkpoint, check_device(device))
+    small = api.load_quantized(artifact, float_model, backend)
+    root = parse_roots(roots).get(dataset)
+    scores = api.evaluate(small, dataset, tasks, float_model, root, limit, spec.compute_dtype)
+    if as_json:
+        print_json(scores)
+        return
+    rows = [
+        {
+            "task": task, "metric": name, "value": f"{entry['value']:.4f}",
+            "95 % interval": f"[{entry['ci_low']:.4f}, {entry['ci_high']:.4f}]", "unit": entry["unit"],
+        }
+        for task, metrics in scores.items()
+        for name, entry in metrics.items()
+    ]  # fmt: skip
+    print_rows(f"{artifact} on {dataset}", rows)

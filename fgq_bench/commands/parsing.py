@@ -1,0 +1,62 @@
+"""Reading ``KEY=VALUE`` options."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from fgq_bench.cards import Scalar
+from fgq_bench.errors import UserError
+
+
+def split_pair(option: str, text: str) -> tuple[str, str]:
+    """Key and value of ``KEY=VALUE``; raises UserError that names the option."""
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise UserError(f"{option} {text!r}: expected KEY=VALUE")
+    return key.strip(), value.strip()
+
+
+def parse_overrides(texts: list[str]) -> dict[str, Scalar]:
+    """Overrides of a method's options; values are read as TOML scalars, else as text."""
+    overrides: dict[str, Scalar] = {}
+    for text in texts:
+        key, value = split_pair("--set", text)
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        if not isinstance(parsed, (bool, int, float, str)):
+            raise UserError(f"--set {text!r}: the value must be a number, true, false or text")
+        overrides[key] = parsed
+    return overrides
+
+
+def parse_roots(texts: list[str]) -> dict[str, Path]:
+    """Folders of data sets; raises UserError for a folder that does not exist."""
+    roots = {key: Path(value) for key, value in (split_pair("--root", text) for text in texts)}
+    for name, path in roots.items():
+        if not path.is_dir():
+            raise UserError(f"--root {name}={path}: no such folder")
+    return roots
+
+
+def parse_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``choices``; raises UserError otherwise."""
+    if value not in choices:
+        raise UserError(f"{option} {value!r}: use one of {', '.join(choices)}")
+    return value
+
+
+def check_device(name: str) -> str:
+    """A torch device that exists here; raises UserError otherwise."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r}: not a torch device (cpu, cuda, cuda:1)") from None
+    available = torch.cuda.device_count() if device.type == "cuda" else 1 if device.type == "cpu" else 0
+    if (device.index or 0) >= available:
+        raise UserError(f"--device {name!r}: not available here (fgq-bench doctor lists the devices)")
+    return name

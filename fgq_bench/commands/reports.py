@@ -1,0 +1,62 @@
+"""``report``: render stored results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from fgq_bench.cards import ReportCard, card_names, load_card
+from fgq_bench.commands.printing import print_json
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_json, write_text
+from fgq_bench.planning import LoadedModel, Request, Run
+from fgq_bench.reporting.formats import find_format
+from fgq_bench.reporting.tables import Table, build_tables, report_runs
+from fgq_bench.results import Store
+
+
+def render(
+    name: str | None, results: Path, output: Path | None, formats: str, limit: int | None, as_json: bool
+) -> None:
+    """Render one report, or all that have a result; print them, or write them with the results they show."""
+    cards = [load_card(ReportCard, chosen) for chosen in ([name] if name else card_names("reports"))]
+    store = Store(results)
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results")
+    planned = []
+    for card in cards:
+        runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), limit)
+        if name or any(store.get(cell) for run in runs for cell in run.cells()):
+            planned.append((card, runs))
+    if not planned:
+        raise UserError(f"{results}: no result of any report is stored here")
+    if output is not None:
+        write_reports(planned, store, output, formats)
+        return
+    tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]]
+    if as_json:
+        print_json([_table_json(table) for table in tables])
+        return
+    for each in formats.split(",")[:1]:
+        print("\n".join(find_format(each)[1](table) for table in tables))
+
+
+def write_reports(planned: list[tuple[ReportCard, list[Run]]], store: Store, output: Path, formats: str) -> None:
+    """Write ``<report>.md|tex|csv`` to ``output`` and, unless they are there already, the results under it."""
+    chosen = [find_format(each) for each in formats.split(",")]
+    for card, runs in planned:
+        tables, used, missing = build_tables(card, runs, store)
+        for ending, renderer in chosen:
+            head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
+            write_text(output / f"{card.name}.{ending}", head + "\n".join(renderer(table) for table in tables))
+        for result in used:
+            if not (store.root / result.path()).is_relative_to(output):
+                write_json(output / "results" / result.path(), asdict(result))
+        note = f"; {len(missing)} cells are not stored" if missing else ""
+        print(f"wrote {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
+
+
+def _table_json(table: Table) -> dict[str, object]:
+    return {
+        "name": table.name, "title": table.title, "caption": table.caption, "rows": table.frame.to_dict(orient="records")
+    }  # fmt: skip

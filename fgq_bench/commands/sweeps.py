@@ -1,0 +1,134 @@
+"""``run`` and ``run-all``: plan, execute with progress, summarise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fgq_bench.cards import ReportCard, card_names, load_card
+from fgq_bench.commands.parsing import check_device, parse_choice
+from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.errors import UserError
+from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.predictions import bytes_per_sequence
+from fgq_bench.results import Result
+from fgq_bench.runner import Outcome, Overwrite, Sweep, Workspace, split_pending
+from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.scoring import fields_read
+
+HEADLINES = {"pose": "auc@30", "depth": "delta_1.25_median", "agreement": "rotation"}  # one number per task
+
+
+def run_request(request: Request, output: Path, overwrite: str, cache: str, dry_run: bool, as_json: bool) -> int:
+    """Execute one grid and print its results; the exit code is 1 where a cell failed."""
+    check_device(request.device)
+    runs = plan(request, LoadedModel.load(request))
+    workspace = _workspace(output, cache)
+    if dry_run:
+        _print_plan(runs, workspace, _overwrite(overwrite), as_json)
+        return 0
+    outcome = execute(runs, workspace, _overwrite(overwrite))
+    if as_json:
+        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics} for result in outcome.results])  # fmt: skip  # noqa: E501
+    else:
+        print_rows("results", [_summary(result) for result in outcome.results])
+    return _finish(outcome, workspace, quiet=as_json)
+
+
+def run_reports(
+    preset: str, limit: int | None, device: str, output: Path, overwrite: str, cache: str, dry_run: bool
+) -> int:
+    """Compute the cells of every report of ``preset`` and render the reports."""
+    from fgq_bench.commands.reports import write_reports
+    from fgq_bench.reporting.tables import report_runs
+
+    parse_choice("--preset", preset, ("quick", "full"))
+    check_device(device)
+    cards = [load_card(ReportCard, name) for name in card_names("reports")]
+    cards = [card for card in cards if preset in card.presets]
+    loaded = {model: LoadedModel.load(Request([], [], [], model=model, device=device)) for model in {c.model for c in cards}}
+    runs_of = {card.name: report_runs(card, loaded[card.model], limit) for card in cards}
+    runs = [run for card in cards for run in runs_of[card.name]]
+    workspace = _workspace(output, cache)
+    if dry_run:
+        _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
+        return 0
+    outcome = execute(runs, workspace, _overwrite(overwrite))
+    write_reports([(card, runs_of[card.name]) for card in cards], workspace.store, output / "report", "md,latex,csv")
+    return _finish(outcome, workspace, quiet=False)
+
+
+def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite) -> Outcome:
+    """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored."""
+    _, pending = split_pending(runs, workspace.store, overwrite)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
+
+        def advance(label: str, steps: int) -> None:
+            progress.update(bar, description=label, advance=steps)
+
+        try:
+            return Sweep(workspace, overwrite).execute(runs, advance)
+        except KeyboardInterrupt:
+            raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
+
+
+def _workspace(output: Path, cache: str) -> Workspace:
+    return Workspace(output, parse_choice("--cache", cache, ("task", "none")) == "task")
+
+
+def _overwrite(value: str) -> Overwrite:
+    return cast(Overwrite, parse_choice("--overwrite", value, ("failed", "never", "always")))
+
+
+def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_json: bool) -> None:
+    done, pending = split_pending(runs, workspace.store, overwrite)
+    rows: list[dict[str, Any]] = []
+    for item in pending:
+        dataset = item.run.dataset
+        fields = fields_read(find_task(name) for name in item.run.tasks)
+        sequences = dataset.sequences()
+        frames = sum(len(dataset.frame_list()[name]) for name in sequences)
+        size = dataset.card.image_size
+        rows.append(
+            {
+                "run": item.run.label, "scope": item.run.scope, "seed": item.run.seed, "cells": len(item.cells),
+                "sequences": len(sequences), "cache_MB": round(bytes_per_sequence(frames, size, size, fields) / 1e6, 1),
+            }
+        )  # fmt: skip
+    if as_json:
+        print_json({"stored": len(done), "pending": rows})
+        return
+    print_rows("to do", rows)
+    console.print(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
+
+
+def _summary(result: Result) -> dict[str, str]:
+    labels = {key: value for key, value in result.labels.items() if key != "model"}
+    if result.status == "failed":
+        return {**labels, "scope": result.conditions["scope"], "result": f"failed: {result.error}"}
+    task = find_task(labels["task"])
+    name = HEADLINES.get(labels["task"], task.metrics[0].name)
+    entry = result.metrics[name]
+    text = f"{name} {entry['value']:.3f} [{entry['ci_low']:.3f}, {entry['ci_high']:.3f}] {entry['unit']}"
+    return {**labels, "scope": result.conditions["scope"], "result": text}
+
+
+def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
+    failed = outcome.failed
+    if not quiet:
+        stored = len(outcome.results) - outcome.computed
+        console.print(
+            f"{outcome.computed} cells computed, {stored} already stored, {len(failed)} failed; results in {workspace.store.root}"
+        )
+        for result in failed:
+            console.print(f"failed: {result.path()}: {result.error}", style="red", markup=False)
+    return 1 if failed else 0
+
+

@@ -1,0 +1,65 @@
+"""``train-tiny``: train the embedded model and score it while it learns."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from fgq_bench.cards import DatasetCard, load_card
+from fgq_bench.commands.parsing import check_device
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_atomically
+from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
+from fgq_bench.models.checkpoints import save_model
+from fgq_bench.models.tiny import RECIPE, TINY
+from fgq_bench.models.training.recipe import truncate
+from fgq_bench.models.training.trainer import Trainer
+from fgq_bench.models.vggt import VGGT
+from fgq_bench.predictions import predict
+from fgq_bench.tasks.aggregate import summarize
+from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.scoring import fields_read, score_sequences
+
+FAMILIES = ("procedural-objects", "procedural-rooms")
+VALIDATION_SEQUENCES = 48
+
+
+def validation_sets() -> list[Dataset]:
+    """Scenes to watch the training with: the pool split's first ones, never the test split's."""
+    cards = [load_card(DatasetCard, name) for name in FAMILIES]
+    options = {"split": "pool", "sequences": VALIDATION_SEQUENCES, "frames": 4}
+    return [open_dataset(card.model_copy(update={"options": {**card.options, **options}})) for card in cards]
+
+
+def validate(model: VGGT, datasets: list[Dataset], scenes: SceneCache) -> dict[str, float]:
+    """AUC@30, AUC@15 and depth accuracy per family."""
+    tasks = [find_task("pose"), find_task("depth")]
+    row = {}
+    for dataset in datasets:
+        loaded = (scenes.load(dataset, sequence) for sequence in dataset.sequences())
+        scores = score_sequences(
+            loaded, tasks, lambda scene: predict(model, scene, "float32", fields_read(tasks)), lambda scene: None  # type: ignore[arg-type, return-value]
+        )
+        pose, depth = (summarize(task, scores[task.name]) for task in tasks)
+        row[f"{dataset.card.name} auc@30"] = pose["auc@30"]["value"]
+        row[f"{dataset.card.name} auc@15"] = pose["auc@15"]["value"]
+        row[f"{dataset.card.name} delta<1.25"] = depth["delta_1.25_median"]["value"]
+    return row
+
+
+def train(output: Path, device: str, seed: int, steps: int | None) -> None:
+    """Run or continue the recipe; writes ``vggt-tiny.safetensors`` when it is through."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = truncate(RECIPE, steps) if steps else RECIPE
+    try:
+        trainer = Trainer(TINY, recipe, seed, torch.device(check_device(device)), output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror}") from None
+    if trainer.resume():
+        print(f"continuing at step {trainer.step}")
+    datasets, scenes = validation_sets(), SceneCache()
+    model = trainer.run(lambda candidate: validate(candidate, datasets, scenes))
+    write_atomically(output / "vggt-tiny.safetensors", lambda temporary: save_model(model, temporary))
+    print(f"wrote {output / 'vggt-tiny.safetensors'}")

@@ -1,0 +1,92 @@
+"""The loader interface: a data set is a list of sequences that can be read one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+
+import pydantic
+
+from fgq_bench.cards import DatasetCard
+from fgq_bench.errors import UserError
+from fgq_bench.loaders.scene import Scene
+
+
+class Dataset(ABC):
+    """A data set with its frames chosen.
+
+    Args:
+        card: what the data set is; ``card.options`` are this loader's ``Options``.
+        root: folder with the files, None for data sets that need none.
+        limit: use only the first ``limit`` sequences.
+    """
+
+    class Options(pydantic.BaseModel):
+        """Loader options; unknown names are refused."""
+
+        model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, card: DatasetCard, options: Options, root: Path | None = None, limit: int | None = None) -> None:
+        self.card, self.options, self.root, self.limit = card, options, root, limit
+
+    @abstractmethod
+    def frame_list(self) -> dict[str, list[str]]:
+        """Every sequence that is scored, with the names of its frames in order (before ``limit``)."""
+
+    @abstractmethod
+    def load(self, sequence: str) -> Scene:
+        """Read one sequence; raises UserError for missing or damaged files."""
+
+    def sequences(self) -> list[str]:
+        """Names of the sequences in order, at most ``limit`` of them."""
+        return list(self.frame_list())[: self.limit]
+
+    def frame_list_hash(self) -> str:
+        """SHA-256 of the frames of ``sequences()``: part of every result's key."""
+        frames = self.frame_list()
+        chosen = {name: frames[name] for name in self.sequences()}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+    def identity(self) -> dict[str, object]:
+        """What decides the data set's content, for result keys: never its title or summary."""
+        return {
+            "name": self.card.name,
+            "loader": self.card.loader,
+            "options": dict(sorted(self.card.options.items())),
+            "frames": self.frame_list_hash(),
+        }
+
+
+class SceneCache:
+    """Scenes kept in memory while they fit into ``budget`` bytes, so that a sweep reads or renders them once."""
+
+    def __init__(self, budget: int = 2**30) -> None:
+        self.budget = budget
+        self.scenes: dict[tuple[str, str], Scene] = {}
+
+    def load(self, dataset: Dataset, sequence: str) -> Scene:
+        """The scene, from memory where possible."""
+        key = (dataset.frame_list_hash(), sequence)
+        if key in self.scenes:
+            return self.scenes[key]
+        scene = dataset.load(sequence)
+        if scene.nbytes <= self.budget:
+            self.budget -= scene.nbytes
+            self.scenes[key] = scene
+        return scene
+
+
+def open_dataset(card: DatasetCard, root: Path | None = None, limit: int | None = None) -> Dataset:
+    """Build the data set of ``card``; raises UserError for options that its loader refuses."""
+    module, _, name = card.loader.partition(":")
+    cls: type[Dataset] = getattr(import_module(module), name)
+    try:
+        options = cls.Options(**card.options)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"data set {card.name}: option {key!r}: {first['msg']}") from None
+    return cls(card, options, root, limit)

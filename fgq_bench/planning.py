@@ -1,0 +1,166 @@
+"""Planning: from what a user asks for to runs (one prediction pass each) and cells (one result each)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fgq_bench.cards import DatasetCard, Scalar, load_card
+from fgq_bench.errors import UserError
+from fgq_bench.kernels.registry import find_backend
+from fgq_bench.loaders.base import Dataset, open_dataset
+from fgq_bench.models.checkpoints import ModelSpec, find_model, load_model, model_hash
+from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.quant.scheme import Scheme
+from fgq_bench.quant.scopes import target_linears
+from fgq_bench.registry import Method, find_method
+from fgq_bench.results import Result, content_key
+from fgq_bench.tasks.registry import find_task
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid of cells: the product of all lists."""
+
+    methods: list[str]  # NAME[:PRESET]
+    schemes: list[str]
+    datasets: list[str]
+    tasks: list[str] | None = None  # None: what each data set's card names
+    model: str = "vggt-tiny"
+    checkpoint: str | None = None
+    scopes: list[str] = field(default_factory=lambda: ["aa"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    backend: str = "reference"
+    overrides: dict[str, Scalar] = field(default_factory=dict)
+    roots: dict[str, Path] = field(default_factory=dict)
+    protocol: str | None = None
+    limit: int | None = None
+    device: str = "cpu"
+
+
+@dataclass
+class LoadedModel:
+    """A float model with its identity."""
+
+    spec: ModelSpec
+    model: ReconstructionModel
+    hash: str
+
+    @classmethod
+    def load(cls, request: Request) -> LoadedModel:
+        """Load what ``request`` names; raises UserError."""
+        model = load_model(request.model, request.checkpoint, request.device)
+        return cls(find_model(request.model), model, model_hash(model))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One quantized model on one data set: predictions are made once and scored by every task."""
+
+    method: Method
+    scheme: Scheme
+    scope: str
+    seed: int
+    backend: str
+    dataset: Dataset
+    tasks: tuple[str, ...]
+    loaded: LoadedModel
+
+    @property
+    def label(self) -> str:
+        """For progress and messages."""
+        return f"{self.method.label} {self.scheme} on {self.dataset.card.name}"
+
+    def compilation(self) -> dict[str, Any]:
+        """Conditions of the quantized model alone: the artefact's identity."""
+        return {
+            "model": {"name": self.loaded.spec.name, "hash": self.loaded.hash},
+            "method": self.method.identity(),
+            "preset": self.method.preset,
+            "calibration": None,
+            "scheme": str(self.scheme),
+            "scope": self.scope,
+            "seed": self.seed,
+        }
+
+    def prediction(self) -> dict[str, Any]:
+        """Conditions of the predictions: those of the artefact, the frames, and who executes."""
+        return {
+            **self.compilation(),
+            "dataset": self.dataset.identity(),
+            "protocol": self.dataset.card.protocol,
+            "image_size": self.dataset.card.image_size,
+            "backend": self.backend,
+            "compute_dtype": self.loaded.spec.compute_dtype,
+        }
+
+    def cells(self) -> Iterator[Result]:
+        """One empty result per task, with its key."""
+        for name in self.tasks:
+            task = find_task(name)
+            about = {"name": name, "alignment": task.alignment, "algorithm": task.algorithm}
+            conditions = {**self.prediction(), "task": about}
+            yield Result("accuracy", content_key(conditions), conditions, "ok")
+
+    def reference(self) -> Run:
+        """The full-precision run on the same frames."""
+        return float_run(find_method("fp"), self.dataset, self.tasks, self.loaded)
+
+
+def float_run(method: Method, dataset: Dataset, tasks: tuple[str, ...], loaded: LoadedModel) -> Run:
+    """A run in which nothing is quantized: scope, seed and backend have no meaning and are named so."""
+    return Run(method, Scheme(16, 16), "none", 0, "float", dataset, tasks, loaded)
+
+
+def _datasets(request: Request) -> list[Dataset]:
+    cards = [load_card(DatasetCard, name) for name in request.datasets]
+    for card in cards:
+        if request.protocol and request.protocol != card.protocol:
+            raise UserError(f"data set {card.name} has the protocol {card.protocol!r}, not {request.protocol!r}")
+    if foreign := set(request.roots) - set(request.datasets):
+        raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")
+    return [open_dataset(card, request.roots.get(card.name), request.limit) for card in cards]
+
+
+def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
+    offered = dataset.card.tasks
+    wanted = offered if request.tasks is None else request.tasks
+    for name in wanted:
+        find_task(name)
+        if name not in offered:
+            raise UserError(f"data set {dataset.card.name} has no task {name!r}; it has {', '.join(offered)}")
+    return tuple(wanted)
+
+
+def _check_scheme(method: Method, scheme: Scheme, scope: str, loaded: LoadedModel) -> None:
+    """Refuse before anything runs: group sizes that do not divide, options that the method does not have."""
+    method.quantizer()
+    for name in target_linears(loaded.model, scope):
+        linear: Any = loaded.model.get_submodule(name)
+        scheme.groups_of(linear.in_features, name)
+
+
+def plan(request: Request, loaded: LoadedModel) -> list[Run]:
+    """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
+    find_backend(request.backend)
+    methods = [find_method(text, request.overrides) for text in request.methods]
+    schemes = [Scheme.parse(text) for text in request.schemes]
+    if not methods:
+        raise UserError("name at least one method (-m); fgq-bench list methods shows them")
+    runs: list[Run] = []
+    for dataset in _datasets(request):
+        tasks = _tasks(request, dataset)
+        for method in methods:
+            for scheme in [Scheme.parse(text) for text in method.card.schemes] or schemes:
+                if scheme.is_float:
+                    runs.append(float_run(method, dataset, tasks, loaded))
+                    continue
+                for scope in request.scopes:
+                    _check_scheme(method, scheme, scope, loaded)
+                    seeds = request.seeds
+                    runs += [Run(method, scheme, scope, s, request.backend, dataset, tasks, loaded) for s in seeds]
+    if not runs:
+        raise UserError("name at least one scheme (-b), for example -b w4a4")
+    return list({content_key(run.prediction()): run for run in runs}.values())

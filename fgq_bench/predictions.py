@@ -1,0 +1,68 @@
+"""Predictions per sequence: made once, cached as far as the tasks read them, scored as often as one likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fgq_bench.files import write_atomically
+from fgq_bench.loaders.scene import Scene
+from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.tasks.base import SequencePrediction
+
+STORED_DTYPE = {"pose_enc": torch.float32, "depth": torch.float16, "points": torch.float16}
+
+
+@torch.inference_mode()
+def predict(model: ReconstructionModel, scene: Scene, compute_dtype: str, fields: frozenset[str]) -> SequencePrediction:
+    """Run ``model`` on one sequence (never batched, so that no score can depend on a batch size).
+
+    Args:
+        compute_dtype: ``float32``, or ``bfloat16`` for autocast around the aggregator.
+        fields: which predictions are kept; they are rounded as the cache stores them, cached or not.
+    """
+    device = model.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=compute_dtype == "bfloat16"):
+        out = model(scene.images[None].to(device))
+    kept = {name: getattr(out, name)[0].to("cpu", STORED_DTYPE[name]).contiguous() for name in sorted(fields)}
+    return SequencePrediction(**kept)
+
+
+class PredictionCache:
+    """Files ``<root>/<key>/<sequence>.safetensors``; a root of None keeps nothing."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+
+    def path(self, key: str, sequence: str) -> Path | None:
+        """File of one sequence, None where nothing is kept."""
+        return self.root / key[:16] / f"{sequence.replace('/', '+')}.safetensors" if self.root else None
+
+    def get(self, key: str, sequence: str, fields: frozenset[str]) -> SequencePrediction | None:
+        """The cached prediction if it holds all ``fields``; a damaged file counts as absent."""
+        path = self.path(key, sequence)
+        if path is None or not path.is_file():
+            return None
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError):
+            return None
+        return SequencePrediction(**tensors) if fields <= tensors.keys() else None
+
+    def put(self, key: str, sequence: str, prediction: SequencePrediction) -> None:
+        """Store a prediction atomically; raises UserError when the disk refuses."""
+        path = self.path(key, sequence)
+        if path is None:
+            return
+        tensors = {name: value for name in STORED_DTYPE if (value := getattr(prediction, name)) is not None}
+        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def bytes_per_sequence(frames: int, height: int, width: int, fields: frozenset[str]) -> int:
+    """Size of one cached sequence."""
+    pixels = frames * height * width
+    sizes = {"pose_enc": frames * 9 * 4, "depth": pixels * 2, "points": pixels * 6}
+    return sum(sizes[name] for name in fields)

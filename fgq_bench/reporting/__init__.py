@@ -1,0 +1,1 @@
+"""Reports: stored results to tables; nothing here computes a metric."""

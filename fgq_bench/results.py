@@ -1,0 +1,84 @@
+"""Results: what identifies a cell, what a cell says, and the store on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_json
+
+SCHEMA = 1
+
+
+def content_key(conditions: dict[str, Any]) -> str:
+    """SHA-256 of ``conditions`` as canonical JSON, with the schema number."""
+    text = json.dumps({"schema": SCHEMA, **conditions}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass
+class Result:
+    """One cell. Units inside: fractions 0-1, degrees, metres, seconds, bytes; the reporter converts."""
+
+    kind: Literal["accuracy", "latency", "calibration"]
+    key: str
+    conditions: dict[str, Any]
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sequences: list[dict[str, Any]] = field(default_factory=list)
+    bytes: dict[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a person calls this cell: model, dataset, task, method, scheme."""
+        c = self.conditions
+        method = c["method"]["name"] + (f":{c['preset']}" if c.get("preset") else "")
+        return {
+            "model": c["model"]["name"], "dataset": c["dataset"]["name"], "task": c["task"]["name"], "method": method,
+            "scheme": c["scheme"],
+        }  # fmt: skip
+
+    def path(self) -> Path:
+        """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last."""
+        n = self.labels
+        method = n["method"].replace(":", "+")
+        return Path(n["model"], n["dataset"], n["task"], f"{method}-{n['scheme']}-{self.key[:12]}.json")
+
+
+class Store:
+    """A folder of results, one JSON per cell; merging two stores is copying files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, path: Path) -> Result:
+        """Read one file; raises UserError if it is damaged or of another schema."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.get("schema") != SCHEMA:
+                raise UserError(f"{path}: schema {values.get('schema')!r}, this version reads {SCHEMA}")
+            return Result(**values)
+        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
+
+    def get(self, expected: Result) -> Result | None:
+        """The stored result of a cell, None if there is none."""
+        path = self.root / expected.path()
+        return self.read(path) if path.is_file() else None
+
+    def put(self, result: Result, meta: dict[str, Any]) -> None:
+        """Write a result and, beside it, how it was made (``meta``: seconds, memory, environment, command)."""
+        path = self.root / result.path()
+        write_json(path.with_suffix(".meta.json"), meta)
+        write_json(path, asdict(result))
+
+    def all(self) -> list[Result]:
+        """Every stored result in path order."""
+        paths = sorted(self.root.rglob("*.json"))
+        return [self.read(path) for path in paths if not path.name.endswith(".meta.json")]

@@ -1,0 +1,184 @@
+"""The runner: execute a plan, skip what is stored, isolate failures, resume."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from fgq_bench.compiling import compiled
+from fgq_bench.environment import describe
+from fgq_bench.errors import OutputError, UserError
+from fgq_bench.kernels.registry import find_backend
+from fgq_bench.loaders.base import SceneCache
+from fgq_bench.loaders.scene import Scene
+from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.planning import Run
+from fgq_bench.predictions import PredictionCache, predict
+from fgq_bench.quant.size import count_bytes
+from fgq_bench.results import Result, Store, content_key
+from fgq_bench.tasks.aggregate import summarize
+from fgq_bench.tasks.base import SequencePrediction, SequenceScore, Task
+from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.scoring import fields_read, score_sequences
+
+_log = logging.getLogger(__name__)
+Overwrite = Literal["failed", "never", "always"]
+
+
+@dataclass
+class Workspace:
+    """Folders of one output: ``results/``, ``artifacts/``, ``cache/`` (``keep_predictions`` off: no cache)."""
+
+    root: Path
+    keep_predictions: bool = True
+    scenes: SceneCache = field(default_factory=SceneCache)
+
+    @property
+    def store(self) -> Store:
+        """The results."""
+        return Store(self.root / "results")
+
+    @property
+    def artifacts(self) -> Path:
+        """The quantized models."""
+        return self.root / "artifacts"
+
+    @property
+    def predictions(self) -> PredictionCache:
+        """The predictions."""
+        return PredictionCache(self.root / "cache" / "predictions" if self.keep_predictions else None)
+
+
+@dataclass
+class Outcome:
+    """What a sweep did."""
+
+    results: list[Result] = field(default_factory=list)
+    computed: int = 0
+
+    @property
+    def failed(self) -> list[Result]:
+        """Cells that ended with an error."""
+        return [result for result in self.results if result.status == "failed"]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A run with the cells that still have to be computed."""
+
+    run: Run
+    cells: list[Result]
+
+
+def split_pending(runs: list[Run], store: Store, overwrite: Overwrite) -> tuple[list[Result], list[Pending]]:
+    """Stored results that stand, and what is left to do."""
+    done: list[Result] = []
+    pending: list[Pending] = []
+    for run in runs:
+        todo = []
+        for cell in run.cells():
+            stored = store.get(cell) if overwrite != "always" else None
+            if stored is None or (stored.status == "failed" and overwrite == "failed"):
+                todo.append(cell)
+            else:
+                done.append(stored)
+        if todo:
+            pending.append(Pending(run, todo))
+    return done, pending
+
+
+class Sweep:
+    """One pass over a plan."""
+
+    def __init__(self, workspace: Workspace, overwrite: Overwrite = "failed") -> None:
+        self.workspace, self.overwrite = workspace, overwrite
+
+    def execute(self, runs: list[Run], advance: Callable[[str, int], None] = lambda label, steps: None) -> Outcome:
+        """Compute what is missing. ``advance(label, sequences)`` reports progress.
+
+        A failing run becomes failed results and the sweep goes on; only an unwritable output ends it (OutputError).
+        """
+        done, pending = split_pending(runs, self.workspace.store, self.overwrite)
+        outcome = Outcome(results=done)
+        for item in pending:
+            began = time.monotonic()
+            try:
+                results = self._run(item, advance)
+            except OutputError:
+                raise
+            except UserError as error:
+                results = self._failed(item, str(error))
+            except Exception as error:
+                _log.debug("%s", traceback.format_exc())
+                results = self._failed(item, f"{type(error).__name__}: {error}")
+            meta = _meta(time.monotonic() - began, item.run)
+            for result in results:
+                self.workspace.store.put(result, meta)
+            outcome.results += results
+            outcome.computed += len(results)
+        return outcome
+
+    @staticmethod
+    def _failed(item: Pending, reason: str) -> list[Result]:
+        return [replace(cell, status="failed", error=reason.splitlines()[0]) for cell in item.cells]
+
+    def _run(self, item: Pending, advance: Callable[[str, int], None]) -> list[Result]:
+        run = item.run
+        quantized = compiled(self.workspace.artifacts, run)
+        sizes = count_bytes(run.loaded.model, quantized)
+        if run.scheme.is_float:
+            model = run.loaded.model
+        else:
+            model = quantized.install(run.loaded.model, find_backend(run.backend).load())
+        tasks = [find_task(cell.conditions["task"]["name"]) for cell in item.cells]
+        fields, reference = fields_read(tasks), run.reference()
+
+        def scenes() -> Iterator[Scene]:
+            for sequence in run.dataset.sequences():
+                yield self.workspace.scenes.load(run.dataset, sequence)
+                advance(run.label, 1)
+
+        scores = score_sequences(
+            scenes(),
+            tasks,
+            lambda scene: self._predict(run, model, scene, fields),
+            lambda scene: self._predict(reference, run.loaded.model, scene, fields),
+        )
+        return [_filled(cell, task, scores[task.name], sizes) for cell, task in zip(item.cells, tasks, strict=True)]
+
+    def _predict(
+        self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]
+    ) -> SequencePrediction:
+        key = content_key(run.prediction())
+        cached = self.workspace.predictions.get(key, scene.sequence, fields)
+        if cached is None:
+            cached = predict(model, scene, run.loaded.spec.compute_dtype, fields)
+            self.workspace.predictions.put(key, scene.sequence, cached)
+        return cached
+
+
+def _filled(cell: Result, task: Task, scores: list[SequenceScore], sizes: dict[str, int]) -> Result:
+    rows = [{"sequence": s.sequence, "category": s.category, "weight": s.weight, **s.values} for s in scores]
+    return replace(cell, metrics=summarize(task, scores), bytes=sizes, sequences=rows)
+
+
+def _meta(seconds: float, run: Run) -> dict[str, Any]:
+    on_gpu = run.loaded.model.device.type == "cuda"
+    return {
+        "seconds": seconds,
+        "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if on_gpu else 0,
+        "environment": describe(),
+        "command": sys.argv,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

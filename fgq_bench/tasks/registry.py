@@ -1,0 +1,18 @@
+"""Tasks by name."""
+
+from __future__ import annotations
+
+from fgq_bench.suggest import unknown
+from fgq_bench.tasks.agreement import Agreement
+from fgq_bench.tasks.base import Task
+from fgq_bench.tasks.depth import Depth
+from fgq_bench.tasks.pose import Pose
+
+TASKS: dict[str, Task] = {task.name: task for task in (Pose(), Depth(), Agreement())}
+
+
+def find_task(name: str) -> Task:
+    """The task called ``name``; raises UserError with close names."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
