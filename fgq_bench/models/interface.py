@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,12 @@ class ReconstructionModel(nn.Module, ABC):
         """Names of the linears that may be quantized, by group: ``aa``, ``camera``, ``dino``."""
 
     @abstractmethod
-    def __call__(self, images: Tensor) -> Predictions:  # type: ignore[override]
+    def forward(self, images: Tensor) -> Predictions:
         """Predict for ``images`` [B, S, 3, H, W] in [0, 1]."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor) -> Predictions: ...
 
     def component_of(self, name: str) -> str:
         """Component of the parameter ``name``; raises KeyError where none matches."""

@@ -32,8 +32,8 @@ To add yours: (1) write ``fgq_bench/quantizers/mymethod.py``, (2) write ``method
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import pydantic
 from torch import Tensor, nn
