@@ -35,7 +35,7 @@ def quantize(
         UserError: unknown method, scheme, scope or option; a group that does not divide a width.
     """
     resolved = find_method(method, overrides)
-    header = {
+    header: dict[str, object] = {
         "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
         "model": {"hash": model_hash(model)},
     }  # fmt: skip

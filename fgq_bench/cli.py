@@ -45,7 +45,8 @@ _RUNS = Path("runs")
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, tasks or backends")], as_json: Json = False
+    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, tasks or backends")],
+    as_json: Json = False,
 ) -> None:
     """List what there is."""
     from fgq_bench.commands.catalogue import list_kind

@@ -19,7 +19,7 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
         two * (x * y + z * w), 1 - two * (x * x + z * z), two * (y * z - x * w),
         two * (x * z - y * w), two * (y * z + x * w), 1 - two * (x * x + y * y),
     ]  # fmt: skip
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return torch.stack(rows, -1).reshape(*quaternion.shape[:-1], 3, 3)
 
 
 def matrix_to_quaternion(rotation: Tensor) -> Tensor:

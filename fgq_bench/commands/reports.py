@@ -22,7 +22,9 @@ def render(
     cards = [load_card(ReportCard, chosen) for chosen in ([name] if name else card_names("reports"))]
     store = Store(results)
     if not results.is_dir():
-        raise UserError(f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results")
+        raise UserError(
+            f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results"
+        )
     planned = []
     for card in cards:
         runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), limit)

@@ -31,7 +31,7 @@ def run_request(request: Request, output: Path, overwrite: str, cache: str, dry_
         return 0
     outcome = execute(runs, workspace, _overwrite(overwrite))
     if as_json:
-        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics} for result in outcome.results])  # fmt: skip  # noqa: E501
+        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics} for result in outcome.results])  # fmt: skip
     else:
         print_rows("results", [_summary(result) for result in outcome.results])
     return _finish(outcome, workspace, quiet=as_json)
@@ -48,7 +48,9 @@ def run_reports(
     check_device(device)
     cards = [load_card(ReportCard, name) for name in card_names("reports")]
     cards = [card for card in cards if preset in card.presets]
-    loaded = {model: LoadedModel.load(Request([], [], [], model=model, device=device)) for model in {c.model for c in cards}}
+    loaded = {
+        model: LoadedModel.load(Request([], [], [], model=model, device=device)) for model in {c.model for c in cards}
+    }
     runs_of = {card.name: report_runs(card, loaded[card.model], limit) for card in cards}
     runs = [run for card in cards for run in runs_of[card.name]]
     workspace = _workspace(output, cache)
@@ -130,5 +132,3 @@ def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
         for result in failed:
             console.print(f"failed: {result.path()}: {result.error}", style="red", markup=False)
     return 1 if failed else 0
-
-

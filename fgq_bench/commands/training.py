@@ -40,7 +40,10 @@ def validate(model: VGGT, datasets: list[Dataset], scenes: SceneCache) -> dict[s
     for dataset in datasets:
         loaded = (scenes.load(dataset, sequence) for sequence in dataset.sequences())
         scores = score_sequences(
-            loaded, tasks, lambda scene: predict(model, scene, "float32", fields_read(tasks)), lambda scene: None  # type: ignore[arg-type, return-value]
+            loaded,
+            tasks,
+            lambda scene: predict(model, scene, "float32", fields_read(tasks)),
+            lambda scene: None,  # type: ignore[arg-type, return-value]
         )
         pose, depth = (summarize(task, scores[task.name]) for task in tasks)
         row[f"{dataset.card.name} auc@30"] = pose["auc@30"]["value"]

@@ -113,9 +113,7 @@ def draw_objects(rng: Rng, frames: int, spread: float = 1.0) -> SceneArrays:
     azimuth = start + arc * (rng.permutation(frames) + rng.uniform(-0.3, 0.3, frames)) / max(frames - 1, 1)
     elevation = math.radians(rng.uniform(12, 38)) + np.radians(rng.uniform(-6, 6, frames)) * spread
     distance = rng.uniform(2.4, 3.6) * (1 + rng.uniform(-0.12, 0.12, frames) * spread)
-    eye = np.stack(
-        [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], 1
-    )
+    eye = np.stack([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], 1)
     eye = eye * distance[:, None] + [0.0, 0.0, 0.3]
     target = np.array([0.0, 0.0, 0.3]) + rng.uniform(-0.2, 0.2, (frames, 3))
     roll = np.radians(rng.uniform(-4, 4, frames))
@@ -126,7 +124,7 @@ def draw_objects(rng: Rng, frames: int, spread: float = 1.0) -> SceneArrays:
 def _furnish(rng: Rng, scene: SceneArrays) -> None:
     """Five boxes along the walls, a low table and some balls."""
     room = scene.half[0]
-    sides = rng.permutation(4)[[0, 1, 2, 3, rng.integers(0, 4)]]
+    sides = np.append(rng.permutation(4), rng.integers(0, 4))
     for slot, side in enumerate(sides, 1):
         half = rng.uniform([0.2, 0.3, 0.3], [0.4, 0.8, 1.0])
         along = rng.uniform(-0.75, 0.75) * (room[1] if side % 2 == 0 else room[0])

@@ -61,7 +61,9 @@ def _distances(origin: Tensor, rays: Tensor, centre: Tensor, half: Tensor, yaw: 
     return torch.stack(distances, -1)
 
 
-def _shade(local: Tensor, half: Tensor, entity: Tensor, tile: Tensor, seed: Tensor, light: Tensor) -> tuple[Tensor, ...]:
+def _shade(
+    local: Tensor, half: Tensor, entity: Tensor, tile: Tensor, seed: Tensor, light: Tensor
+) -> tuple[Tensor, ...]:
     """Face [..], colour index [..] and brightness [..] of hit points in entity coordinates."""
     scaled = local / half
     axis = scaled.abs().argmax(-1)

@@ -90,9 +90,10 @@ class Scratch(nn.Module):
         skips = [getattr(self, f"layer{index}_rn")(level) for index, level in enumerate(maps, 1)]
         sizes = [(skip.shape[-2], skip.shape[-1]) for skip in skips]
         sizes.insert(0, (2 * sizes[0][0], 2 * sizes[0][1]))
-        x = self.refinenet4(skips[3], None, sizes[3])
-        for index in (3, 2, 1):
-            x = getattr(self, f"refinenet{index}")(x, skips[index - 1], sizes[index - 1])
+        x = skips[3]
+        for index in (4, 3, 2, 1):
+            skip = skips[index - 1] if index < 4 else None
+            x = getattr(self, f"refinenet{index}")(x, skip, sizes[index - 1])
         out: Tensor = self.output_conv1(x)
         return out
 
@@ -129,4 +130,4 @@ class DPTHead(nn.Module):
         x = self.scratch(maps)
         x = add_position(resize(x, (rows * self.patch, columns * self.patch)), aspect)
         out: Tensor = self.scratch.output_conv2(x).permute(0, 2, 3, 1)
-        return out.unflatten(0, (batch, frames))
+        return out.reshape(batch, frames, *out.shape[1:])

@@ -31,7 +31,7 @@ class ReconstructionModel(nn.Module, ABC):
 
     if TYPE_CHECKING:
 
-        def __call__(self, images: Tensor) -> Predictions: ...
+        def __call__(self, images: Tensor) -> Predictions: ...  # noqa: D102
 
     def component_of(self, name: str) -> str:
         """Component of the parameter ``name``; raises KeyError where none matches."""

@@ -31,7 +31,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` [..., dim] to [..., out]."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
 
 
 def rotary_2d(rows: Tensor, columns: Tensor, head_dim: int, base: float = 100.0) -> Rotary:
@@ -77,7 +78,8 @@ class Attention(nn.Module):
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(batch, tokens, dim))
+        projected: Tensor = self.proj(out.transpose(1, 2).reshape(batch, tokens, dim))
+        return projected
 
 
 class Block(nn.Module):
@@ -104,4 +106,5 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotary: Rotary | None = None) -> Tensor:
         """Map tokens ``x`` [B, tokens, dim] to the same shape."""
         x = x + self.ls1(self.attn(self.norm1(x), rotary))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
+        return out

@@ -47,7 +47,10 @@ class VGGTConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VGGTConfig:
         """Inverse of ``to_dict``; raises TypeError on an unknown key."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
 
 
 def activate_depth(raw: Tensor) -> tuple[Tensor, Tensor]:

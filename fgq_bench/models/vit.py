@@ -38,7 +38,9 @@ class VisionTransformer(nn.Module):
     ``mask_token`` is kept because the public checkpoint stores it; inference never reads it.
     """
 
-    def __init__(self, dim: int, heads: int, depth: int, patch: int, grid: int, registers: int, layer_scale: float) -> None:
+    def __init__(
+        self, dim: int, heads: int, depth: int, patch: int, grid: int, registers: int, layer_scale: float
+    ) -> None:
         super().__init__()
         self.patch, self.grid = patch, grid
         self.patch_embed = PatchProjection(dim, patch)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -107,7 +106,8 @@ def _read_linear(file: Any, name: str, layer: dict[str, Any]) -> QuantLinear:
         part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in present else None
         for part in ("codes", "weight_scale", "weight_zero", "bias")
     }
-    codes: Tensor = parts["codes"]
+    codes = parts["codes"]
+    assert codes is not None
     if scheme.quantizes_weights:
         out_features, in_features = layer["shape"]
         codes = unpack(codes, scheme.weight_bits, (out_features, in_features))

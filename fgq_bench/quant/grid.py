@@ -39,7 +39,9 @@ def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: int) -> Tensor
     return rounded.clamp(*code_range(bits))
 
 
-def quantize_rows(x: Tensor, bits: int, asymmetric: bool, clip: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor | None]:
+def quantize_rows(
+    x: Tensor, bits: int, asymmetric: bool, clip: Tensor | float = 1.0
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Codes like ``x`` (floating point), scales [..., 1], zero points [..., 1] (None when symmetric)."""
     zero: Tensor | None = None
     if asymmetric:
@@ -60,7 +62,8 @@ def exact_in_float32(weight_bits: int, activation_bits: int, width: int) -> bool
 
     Codes reach 2^(b-1) in magnitude, centred (asymmetric) ones 2^b - 1; the larger bound is used.
     """
-    return (2**weight_bits - 1) * (2**activation_bits - 1) * width < 2**24
+    bound: int = (2**weight_bits - 1) * (2**activation_bits - 1) * width
+    return bound < 2**24
 
 
 def product(activation: Tensor, weight: Tensor, exact32: bool) -> Tensor:

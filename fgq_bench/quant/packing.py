@@ -31,10 +31,11 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 def unpack(packed: Tensor, bits: int, shape: tuple[int, ...]) -> Tensor:
     """Inverse of ``pack``: signed int8 codes of ``shape``."""
     if bits == 8:
-        return (packed ^ 0x80).view(torch.int8).reshape(shape)
+        return torch.bitwise_xor(packed, 0x80).view(torch.int8).reshape(shape)
     count = int(torch.Size(shape).numel())
     stream = torch.stack([(packed >> bit) & 1 for bit in range(8)], -1).reshape(-1)[: count * bits].view(count, bits)
     out = torch.zeros(count, dtype=torch.uint8, device=packed.device)
     for bit in range(bits):
         out |= stream[:, bit] << bit
-    return (out.to(torch.int16) - 2 ** (bits - 1)).to(torch.int8).reshape(shape)
+    signed: Tensor = (out.to(torch.int16) - 2 ** (bits - 1)).to(torch.int8)
+    return signed.reshape(shape)

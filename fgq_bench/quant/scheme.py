@@ -78,7 +78,5 @@ class Scheme:
         if self.group_size is None:
             return 1
         if width % self.group_size:
-            raise UserError(
-                f"scheme {self}: group size {self.group_size} does not divide the {width} inputs of {name}"
-            )
+            raise UserError(f"scheme {self}: group size {self.group_size} does not divide the {width} inputs of {name}")
         return width // self.group_size

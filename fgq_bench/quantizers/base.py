@@ -65,7 +65,6 @@ class Job:
         linear = self.linear(name)
         return QuantLinear.from_float(linear.weight if weight is None else weight, linear.bias, self.scheme, name)
 
-
     def product(self, linears: dict[str, QuantLinear], overrides: dict[str, Tensor] | None = None) -> QuantizedModel:
         """The quantized model made of ``linears`` and changed float tensors; all else stays float."""
         return QuantizedModel(linears, self.header, overrides or {})

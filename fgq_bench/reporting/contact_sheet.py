@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
@@ -17,7 +18,7 @@ from fgq_bench.loaders.scene import Scene
 SEQUENCES, FRAMES, INCHES = 4, 4, 1.6
 
 
-def _draw(axes: list[plt.Axes], scene: Scene) -> None:
+def _draw(axes: list[Axes], scene: Scene) -> None:
     frames = scene.images[:FRAMES].permute(0, 2, 3, 1).clamp(0, 1).numpy()
     for axis, image in zip(axes[:FRAMES], frames, strict=False):
         axis.imshow(image, interpolation="nearest")
@@ -36,7 +37,9 @@ def write_contact_sheet(dataset: Dataset, path: Path) -> None:
     if path.suffix not in (".png", ".pdf"):
         raise UserError(f"{path}: a figure must end in .png or .pdf")
     names = dataset.sequences()[:SEQUENCES]
-    figure, axes = plt.subplots(len(names), 2 * FRAMES, squeeze=False, figsize=(2 * FRAMES * INCHES, len(names) * INCHES))
+    figure, axes = plt.subplots(
+        len(names), 2 * FRAMES, squeeze=False, figsize=(2 * FRAMES * INCHES, len(names) * INCHES)
+    )
     for axis in axes.flat:
         axis.set_axis_off()
     for row, name in zip(axes, names, strict=True):

@@ -36,7 +36,9 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
             method, _, scheme = row.partition(" ")
             if not scheme:
                 raise UserError(f"report {card.name}: row {row!r} is not of the form 'METHOD[:PRESET] SCHEME'")
-            request = Request([method], [scheme], [dataset], tasks, card.model, None, [card.scope], limit=limit, device=device)
+            request = Request(
+                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], limit=limit, device=device
+            )
             runs += plan(request, loaded)
     return runs
 

@@ -16,7 +16,8 @@ from fgq_bench.tasks.pose_metrics import relative_poses, rotation_angle
 def scene_radius(depth: Tensor, extrinsics: Tensor, intrinsics: Tensor) -> Tensor:
     """Median distance [] of the unprojected points from their median: the unit for distances in the model's scale."""
     points = unproject_depth(depth, extrinsics, intrinsics).reshape(-1, 3)
-    return (points - points.median(0).values).norm(dim=-1).median()
+    distance: Tensor = (points - points.median(0).values).norm(dim=-1)
+    return distance.median()
 
 
 class Agreement(Task):
@@ -37,7 +38,9 @@ class Agreement(Task):
     alignment = "none (same model, same frames, same scale)"
     weighted_by = "sequences"
 
-    def score(self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None) -> SequenceScore:
+    def score(
+        self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
+    ) -> SequenceScore:
         """Mean angle between relative rotations (all pairs), mean camera-centre distance, median depth and point errors."""
         assert reference is not None and reference.depth is not None and reference.points is not None
         assert prediction.depth is not None and prediction.points is not None

@@ -55,5 +55,7 @@ class Task(ABC):
     algorithm: ClassVar[int] = 1  # raised when the code changes meaning
 
     @abstractmethod
-    def score(self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None) -> SequenceScore:
+    def score(
+        self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
+    ) -> SequenceScore:
         """Score one sequence."""

@@ -62,12 +62,14 @@ class Depth(Task):
     alignment = "named in each metric: none, median (one scale per sequence), scale+shift (least squares per sequence)"
     weighted_by = "valid pixels"
 
-    def score(self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None) -> SequenceScore:
+    def score(
+        self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
+    ) -> SequenceScore:
         """Metrics of one sequence over its valid pixels."""
         assert scene.depth is not None and scene.mask is not None and prediction.depth is not None
         truth = scene.depth[scene.mask].double()
         predicted = prediction.depth.double()[scene.mask]
-        values = {}
+        values: dict[str, float] = {}
         for name, align in ALIGNMENTS.items():
             values |= {f"{metric}_{name}": v for metric, v in depth_errors(align(predicted, truth), truth).items()}
         return SequenceScore(scene.sequence, scene.category, float(len(truth)), values)

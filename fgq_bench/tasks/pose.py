@@ -32,7 +32,9 @@ class Pose(Task):
     alignment = "none (relative poses; translation directions folded to 90 degrees)"
     weighted_by = "pairs"
 
-    def score(self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None) -> SequenceScore:
+    def score(
+        self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
+    ) -> SequenceScore:
         """Metrics of one sequence; rotation and translation errors are medians over its pairs."""
         assert scene.extrinsics is not None
         height, width = scene.images.shape[-2:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 Ramp = tuple[float, float]  # value at the start and at the end of a phase
 
@@ -60,7 +61,9 @@ def truncate(recipe: tuple[Phase, ...], steps: int) -> tuple[Phase, ...]:
             break
         if left < phase.steps:
             last = knobs_at((phase,), left - 1)
-            ends = {name: (getattr(phase, name)[0], getattr(last, name)) for name in ("rate", "studio", "spread", "rooms")}
+            ends: dict[str, Any] = {
+                name: (getattr(phase, name)[0], getattr(last, name)) for name in ("rate", "studio", "spread", "rooms")
+            }
             phase = replace(phase, steps=left, **ends)
         kept.append(phase)
     return tuple(kept)

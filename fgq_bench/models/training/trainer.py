@@ -27,7 +27,8 @@ CLIP_NORM = 1.0
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Matrices of the transformer blocks (for Muon), and all other trainable parameters (for AdamW)."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         in_block = "blocks." in name or "trunk." in name
         (matrices if in_block and parameter.ndim == 2 else others).append(parameter)
@@ -35,16 +36,18 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 def initialise(model: VGGT) -> VGGT:
-    """He initialisation for the dense heads' convolutions.
+    """He initialisation for the dense heads' convolutions, and a last layer that starts near zero.
 
-    With PyTorch's default, each of their dozen layers shrinks the signal by two thirds, and they hardly start learning.
+    With PyTorch's default, each of their dozen layers shrinks the signal by two thirds, and they hardly start
+    learning; with a He-sized last layer, the exponential activations overflow at once.
     """
     for head in (model.depth_head, model.point_head):
         for module in head.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        nn.init.normal_(head.scratch.output_conv2.get_submodule("2").get_parameter("weight"), std=1e-3)
     return model
 
 
@@ -62,7 +65,10 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
         matrices, others = split_parameters(self.model)
         self.muon = torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
-        self.adam = torch.optim.AdamW([*others, *self.probes.parameters()], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        self.adam = torch.optim.AdamW(
+            [*others, *self.probes.parameters()], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self.optimisers: tuple[torch.optim.Optimizer, ...] = (self.muon, self.adam)
         self.step = 0
         self.compiled = torch.compile(self._loss, dynamic=False)
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +90,7 @@ class Trainer:
         loss, parts = self.compiled(batch.images, batch.pose_enc, batch.depth, batch.points, dense_frame)
         loss.backward()
         norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.probes.parameters()], CLIP_NORM)
-        for optimiser in (self.muon, self.adam):
+        for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = knobs.rate
             if norm.isfinite():
@@ -131,7 +137,10 @@ class Trainer:
     def run(self, validate: Validate, every: int = 250) -> VGGT:
         """Train to the end of the recipe; returns the averaged model."""
         start, began = self.step, time.monotonic()
-        with open(self.folder / "curve.csv", "a", newline="") as curve, open(self.folder / "scores.jsonl", "a") as scores:
+        with (
+            open(self.folder / "curve.csv", "a", newline="") as curve,
+            open(self.folder / "scores.jsonl", "a") as scores,
+        ):
             writer: csv.DictWriter[str] | None = None
             while self.step < total_steps(self.recipe):
                 row = self.train_step()
