@@ -13,6 +13,7 @@ from fgq_bench.models.vggt import VGGT, activate_depth, activate_points
 ITERATION_DECAY = 0.6  # weight of a refinement step relative to the next one (VGGT)
 CONFIDENCE_REWARD = 0.1  # pull of the confidence away from zero
 POSE_WEIGHT, PATCH_WEIGHT = 5.0, 1.0
+DENSE_GRADIENT = 0.05  # share of the dense heads' gradient that reaches the trunk: theirs is the loudest by far
 
 
 @dataclass
@@ -63,6 +64,11 @@ def confident(error: Tensor, confidence: Tensor) -> Tensor:
     return (confidence * error - CONFIDENCE_REWARD * confidence.log()).mean()
 
 
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """``x`` itself; only ``factor`` of its gradient flows back."""
+    return factor * x + (1 - factor) * x.detach()
+
+
 def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: Tensor) -> Losses:
     """All losses of a batch.
 
@@ -78,7 +84,7 @@ def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: 
     def dense(x: Tensor) -> Tensor:
         return x[: max(1, len(x) // 2)].index_select(1, dense_frame)
 
-    pyramid = [dense(levels[index]) for index in model.config.dpt_levels]
+    pyramid = [scale_gradient(dense(levels[index]), DENSE_GRADIENT) for index in model.config.dpt_levels]
     depth, depth_conf = activate_depth(model.depth_head(pyramid, image_hw, start).float())
     points, points_conf = activate_points(model.point_head(pyramid, image_hw, start).float())
     depth_error = (depth.log() - dense(batch.depth).log()).abs()

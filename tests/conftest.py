@@ -1,0 +1,53 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fgq_bench.models.checkpoints import load_model
+from fgq_bench.models.vggt import VGGT, VGGTConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+MICRO = VGGTConfig(
+    dim=48,
+    heads=4,
+    depth=4,
+    vit_depth=2,
+    vit_heads=4,
+    vit_grid=4,
+    camera_depth=2,
+    camera_heads=4,
+    dpt_features=16,
+    dpt_channels=(8, 16, 32, 32),
+    dpt_levels=(0, 1, 2, 3),
+    image_size=56,
+)
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def golden_metrics() -> dict[str, Any]:
+    """Outputs of the official metric code."""
+    values: dict[str, Any] = json.loads((GOLDEN / "metrics.json").read_text())
+    return values
+
+
+@pytest.fixture(scope="session")
+def tiny() -> VGGT:
+    """The embedded model."""
+    return load_model("vggt-tiny")
+
+
+@pytest.fixture
+def micro() -> VGGT:
+    """A random small model, different in every width from the embedded one."""
+    torch.manual_seed(0)
+    return VGGT(MICRO).eval().requires_grad_(False)
