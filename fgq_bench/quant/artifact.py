@@ -71,7 +71,8 @@ class QuantizedModel:
                 value = getattr(linear, part)
                 if value is not None:
                     tensors[f"{name}.{part}"] = value
-        metadata = {"format": FORMAT, "header": json.dumps(self.header, sort_keys=True), "layers": json.dumps(layers)}
+        # one metadata entry: safetensors writes several in random order, and equal models must be equal files
+        metadata = {FORMAT: json.dumps({"header": self.header, "layers": layers}, sort_keys=True)}
         save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
 
     @classmethod
@@ -79,13 +80,13 @@ class QuantizedModel:
         """Read what ``save`` wrote; raises UserError for a missing, truncated or foreign file."""
         with _open(path) as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: not a quantized model of this project (format {metadata.get('format')!r})")
-            layers: dict[str, Any] = json.loads(metadata["layers"])
-            linears = {name: _read_linear(file, name, layer) for name, layer in layers.items()}
+            if FORMAT not in metadata:
+                raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
+            about = json.loads(metadata[FORMAT])
+            linears = {name: _read_linear(file, name, layer) for name, layer in about["layers"].items()}
             names = [key for key in file.keys() if key.startswith("overrides.")]  # noqa: SIM118
             overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
-            return cls(linears, json.loads(metadata["header"]), overrides)
+            return cls(linears, about["header"], overrides)
 
 
 @contextmanager
