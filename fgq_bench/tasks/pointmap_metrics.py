@@ -1,0 +1,57 @@
+"""Distances and normals between two point clouds: accuracy, completeness, normal consistency (spec: FGQ sec. 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Array = NDArray[np.float64]
+NEIGHBOURS = 30  # Open3D's default, the point itself included
+CHUNK = 16384  # points whose neighbours are gathered at once: 12 MB
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points with the search tree and the normals that every comparison shares."""
+
+    points: Array  # [N, 3] finite
+    tree: cKDTree  # of ``points``
+    normals: Array  # [N, 3] unit, sign arbitrary
+
+
+def build_cloud(points: Array, normals: Array | None = None) -> Cloud:
+    """Index ``points`` [N, 3]; ``normals`` [N, 3] are estimated where None.
+
+    The tree splits at midpoints, not medians: surface points are then found 2-4 times faster from off the surface.
+    """
+    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+    return Cloud(points, tree, estimate_normals(tree) if normals is None else normals)
+
+
+def estimate_normals(tree: cKDTree, neighbours: int = NEIGHBOURS) -> Array:
+    """Normals [N, 3] of a tree's points: the direction in which their nearest neighbours vary least (local PCA)."""
+    points: Array = tree.data
+    count = min(neighbours, len(points))
+    normals = np.empty_like(points)
+    for start in range(0, len(points), CHUNK):
+        part = slice(start, start + CHUNK)
+        _, index = tree.query(points[part], count, workers=-1)
+        patch = np.take(points, index.reshape(-1, count), 0)  # [n, k, 3]
+        patch -= np.einsum("nki->ni", patch)[:, None] / count
+        _, vectors = np.linalg.eigh(patch.transpose(0, 2, 1) @ patch)
+        normals[part] = vectors[..., 0]
+    return normals
+
+
+def nearest(source: Cloud, target: Cloud) -> tuple[Array, Array]:
+    """Distance [N] from each source point to its nearest target point, and |cosine| [N] of their two normals.
+
+    Accuracy is prediction to ground truth, completeness the other way round.
+    """
+    distance, index = source_to_target = target.tree.query(source.points, workers=-1)
+    del source_to_target
+    cosine = np.abs(np.einsum("ni,ni->n", source.normals, target.normals[index]))
+    return distance, cosine

@@ -1,0 +1,122 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fgq_bench import cli
+from fgq_bench.errors import UserError
+
+VERBS = ["list", "show", "run", "run-all", "report", "quantize", "evaluate", "train-tiny", "doctor"]
+RTN = ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-objects", "--limit", "1"]
+
+
+def call(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(verb: str) -> None:
+    assert "Usage" in call(verb, "--help")
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys; import fgq_bench.cli as c; c.app(['--help'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "models", "reports", "tasks", "backends"])
+def test_list(kind: str) -> None:
+    entries = json.loads(call("list", kind, "--json"))
+    assert all(entry["name"] and entry["summary"] for entry in entries)
+    assert entries[0]["name"] in call("list", kind)
+
+
+def test_show_finds_any_kind() -> None:
+    assert json.loads(call("show", "rtn", "--json"))["methods"]["algorithm"] == 1
+    assert json.loads(call("show", "vggt-tiny", "--json"))["models"]["config"]["dim"] == 192
+
+
+def test_contact_sheet(tmp_path: Path) -> None:
+    call("show", "procedural-rooms", "--figure", tmp_path / "rooms.png")
+    assert (tmp_path / "rooms.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_json_then_everything_is_stored(tmp_path: Path) -> None:
+    rows = json.loads(call(*RTN, "--output", tmp_path, "--json"))
+    assert [row["task"] for row in rows] == ["pose", "depth", "agreement"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert "0 cells computed, 3 already stored" in call(*RTN, "--output", tmp_path)
+    plan = json.loads(call(*RTN, "--output", tmp_path, "--dry-run", "--json", "-b", "w8a8"))
+    assert plan["stored"] == 3
+    assert plan["pending"][0]["cells"] == 3
+
+
+def test_quantize_then_evaluate(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    assert "total_bf16" in call("quantize", "-m", "rtn", "-b", "w4a4", "-o", path)
+    scores = json.loads(call("evaluate", path, "-d", "procedural-objects", "--limit", "1", "--json"))
+    run = json.loads(call(*RTN, "--output", tmp_path / "runs", "--json"))
+    assert scores == {row["task"]: row["metrics"] for row in run}
+
+
+def test_run_all_writes_every_format(tmp_path: Path) -> None:
+    call("run-all", "--limit", "1", "--output", tmp_path)
+    for ending in ("md", "tex", "csv"):
+        assert "RTN" in (tmp_path / "report" / f"headline.{ending}").read_text()
+    printed = call("report", "headline", "--results", tmp_path / "results", "--limit", "1", "--format", "md")
+    assert printed.strip() in (tmp_path / "report" / "headline.md").read_text()
+    rows = json.loads(call("report", "--results", tmp_path / "results", "--limit", "1", "--json"))
+    assert rows[0]["rows"][0]["Method"] == "Full precision"
+
+
+def test_doctor() -> None:
+    found = json.loads(call("doctor", "--json"))
+    assert found["devices"][0] == "cpu"
+    assert "torch" in call("doctor")
+
+
+BAD = [
+    (["run", "-m", "rnt", "-b", "w4a4", "-d", "procedural-objects"], "unknown method 'rnt'; did you mean rtn?"),
+    (["run", "-m", "rtn", "-b", "w4a4g50", "-d", "procedural-objects"], "group size 50 does not divide"),
+    (["run", "-m", "rtn", "-b", "w4b4", "-d", "procedural-objects"], "scheme 'w4b4' is not of the form"),
+    (["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-object"], "did you mean procedural-object"),
+    ([*RTN, "--set", "alpha"], "--set 'alpha': expected KEY=VALUE"),
+    ([*RTN, "--root", "procedural-objects=/no/such"], "no such folder"),
+    ([*RTN, "--device", "cuda:7"], "--device 'cuda:7': not available here"),
+    ([*RTN, "--device", "gpu"], "not a torch device"),
+    ([*RTN, "--overwrite", "sometimes"], "use one of failed, never, always"),
+    ([*RTN, "--checkpoint", "/no/such.pt"], "/no/such.pt: no such file"),
+    ([*RTN, "--output", "/proc/nowhere"], "cannot be written"),
+    (["list", "method"], "unknown kind 'method'; did you mean methods"),
+    (["show", "fgq2"], "unknown name 'fgq2'"),
+    (["show", "rtn", "--figure", "x.png"], "--figure: rtn is not a data set"),
+    (["show", "procedural-rooms", "--figure", "x.gif"], "must end in .png or .pdf"),
+    (["report", "--results", "/no/such"], "/no/such: no such folder"),
+    (["report", "headlin", "--results", "."], "unknown report 'headlin'; did you mean headline"),
+    (["quantize", "-m", "rtn", "-b", "w4a4", "-o", "x.bin"], "must end in .safetensors"),
+    (["evaluate", "/no/such.safetensors", "-d", "procedural-rooms"], "no such file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_mistakes_are_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_exit_code_and_no_traceback() -> None:
+    command = [sys.executable, "-m", "fgq_bench", "run", "-m", "rnt", "-b", "w4a4", "-d", "procedural-objects"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown method 'rnt'; did you mean rtn?\n"

@@ -1,0 +1,216 @@
+"""The runner's promises: resume, isolate, reproduce, invalidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fgq_bench import runner
+from fgq_bench.errors import OutputError, UserError
+from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.predictions import PredictionCache
+from fgq_bench.results import Store
+from fgq_bench.runner import Sweep, Workspace
+
+REQUEST = Request(["fp", "rtn"], ["w4a4", "w8a8"], ["procedural-objects"], limit=2)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return LoadedModel.load(REQUEST)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    store = root / "results"
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*.json") if ".meta." not in p.name}
+
+
+@pytest.fixture(scope="module")
+def done(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("done")
+    outcome = Sweep(Workspace(root)).execute(plan(REQUEST, loaded))
+    assert outcome.computed == 9
+    assert not outcome.failed
+    return root
+
+
+def test_layout_and_names(done: Path) -> None:
+    names = sorted(files(done))
+    assert len(names) == 9
+    assert all(name.startswith("vggt-tiny/procedural-objects/") for name in names)
+    assert not any(set(name) & set("[]:*?") for name in names)
+    assert len(list((done / "artifacts/vggt-tiny").glob("*.safetensors"))) == 3
+
+
+def test_nothing_is_done_twice(done: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "predict", lambda *a: pytest.fail("predicted again"))
+    outcome = Sweep(Workspace(done)).execute(plan(REQUEST, loaded))
+    assert outcome.computed == 0
+    assert len(outcome.results) == 9
+
+
+def test_cached_predictions_are_rescored_without_the_model(
+    done: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(done)
+    monkeypatch.setattr(runner, "predict", lambda *a: pytest.fail("predicted again"))
+    assert Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded)).computed == 9
+    assert files(done) == before
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(
+    done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = runner.predict, 0
+
+    def interrupted(*args: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "predict", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))
+    assert 0 < len(files(tmp_path)) < 9
+    Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))
+    assert files(tmp_path) == files(done)
+
+
+def test_order_of_cells_and_cache_do_not_matter(done: Path, loaded: LoadedModel, tmp_path: Path) -> None:
+    runs = plan(REQUEST, loaded)
+    Sweep(Workspace(tmp_path, keep_predictions=False)).execute(runs[::-1])
+    assert files(tmp_path) == files(done)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_failing_cell_is_a_result_and_is_retried(
+    done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = runner.compiled
+
+    def failing(folder: Path, run: Run) -> object:
+        if str(run.scheme) == "w4a4":
+            raise MemoryError("too big\nsecond line")
+        return original(folder, run)
+
+    monkeypatch.setattr(runner, "compiled", failing)
+    outcome = Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))
+    assert [result.error for result in outcome.failed] == ["MemoryError: too big"] * 3
+    assert outcome.computed == 9
+    monkeypatch.undo()
+    assert Sweep(Workspace(tmp_path), "never").execute(plan(REQUEST, loaded)).computed == 0
+    assert Sweep(Workspace(tmp_path), "failed").execute(plan(REQUEST, loaded)).computed == 3
+    assert files(tmp_path) == files(done)
+
+
+def test_unwritable_output_ends_the_sweep(loaded: LoadedModel, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where a folder must be")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded)[:1])
+
+
+def test_full_disk_is_one_line_and_keeps_what_is_stored(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = plan(REQUEST, loaded)
+    Sweep(Workspace(tmp_path)).execute(runs[:1])
+    before = files(tmp_path)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fgq_bench.files.os.fsync", full)
+    with pytest.raises(OutputError, match="no space left on the disk; what was stored before is intact"):
+        Sweep(Workspace(tmp_path)).execute(runs)
+    assert files(tmp_path) == before
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_damaged_prediction_counts_as_absent(done: Path, loaded: LoadedModel) -> None:
+    cache = PredictionCache(done / "cache" / "predictions")
+    victim = next((done / "cache").rglob("*.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:100])
+    before = files(done)
+    assert cache.get(victim.parent.name, victim.stem, frozenset({"pose_enc"})) is None
+    Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded))
+    assert files(done) == before
+
+
+def test_damaged_result_is_named(done: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"schema": 1, "kind"')
+    with pytest.raises(UserError, match=r"x\.json: not a result file"):
+        Store(tmp_path).read(path)
+
+
+def keys(request: Request, loaded: LoadedModel) -> set[str]:
+    return {cell.key for run in plan(request, loaded) for cell in run.cells()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"limit": 3}, {"seeds": [1]}, {"scopes": ["all"]}, {"schemes": ["w4a8"]}, {"datasets": ["procedural-rooms"]}],
+    ids=lambda change: next(iter(change)),
+)
+def test_keys_change_with_every_condition(loaded: LoadedModel, change: dict[str, object]) -> None:
+    request = replace(REQUEST, methods=["rtn"])
+    assert not keys(request, loaded) & keys(replace(request, **change), loaded)  # type: ignore[arg-type]
+
+
+def test_raised_algorithm_invalidates_exactly_its_cells(loaded: LoadedModel) -> None:
+    runs = plan(REQUEST, loaded)
+    card = runs[1].method.card
+    raised = replace(runs[1].method, card=card.model_copy(update={"algorithm": card.algorithm + 1}))
+    retitled = replace(runs[1].method, card=card.model_copy(update={"title": "New title"}))
+    original = [cell.key for cell in runs[1].cells()]
+    assert not set(original) & {cell.key for cell in replace(runs[1], method=raised).cells()}
+    assert original == [cell.key for cell in replace(runs[1], method=retitled).cells()]
+
+
+def test_key_sees_the_weights(loaded: LoadedModel) -> None:
+    assert not keys(REQUEST, loaded) & keys(REQUEST, replace(loaded, hash="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schemes": ["w4a16g50"]}, "group size 50 does not divide the 192 inputs of aggregator.frame_blocks.0"),
+        ({"schemes": ["w4"]}, "not of the form"),
+        ({"methods": ["nope"]}, "unknown method 'nope'"),
+        ({"methods": []}, "name at least one method"),
+        ({"methods": ["rtn"], "schemes": []}, "name at least one scheme"),
+        ({"datasets": ["co3d"]}, "unknown dataset 'co3d'"),
+        ({"tasks": ["poses"]}, "unknown task 'poses'; did you mean pose"),
+        ({"scopes": ["heads"]}, "scope 'heads' is unknown"),
+        ({"overrides": {"alpha": 0.5}}, "option 'alpha'"),
+        ({"protocol": "fgq"}, "has the protocol '4 frames"),
+        ({"roots": {"dtu": Path(".")}}, "--root names 'dtu'"),
+        ({"backend": "cuda"}, "unknown backend 'cuda'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_bad_requests_are_refused_before_anything_runs(
+    loaded: LoadedModel, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(replace(REQUEST, **change), loaded)  # type: ignore[arg-type]
+
+
+def test_fp_agrees_with_itself_exactly(done: Path) -> None:
+    results = Store(done / "results").all()
+    zero = [r for r in results if r.labels["method"] == "fp" and r.labels["task"] == "agreement"]
+    assert len(zero) == 1
+    assert {entry["value"] for entry in zero[0].metrics.values()} == {0.0}
+
+
+def test_predictions_do_not_depend_on_the_batch(loaded: LoadedModel) -> None:
+    images = torch.rand(3, 2, 3, 84, 84, generator=torch.Generator().manual_seed(0))
+    together = loaded.model(images)
+    alone = loaded.model(images[1:2])
+    torch.testing.assert_close(together.pose_enc[1:2], alone.pose_enc, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.depth[1:2], alone.depth, rtol=1e-4, atol=1e-5)
