@@ -63,6 +63,8 @@ class ReportCard(Card):
     rows: list[str]  # "method:preset scheme"
     columns: list[str]  # "task.metric"
     presets: list[Literal["quick", "full"]]  # of run-all
+    seeds: list[int] = [0]
+    backend: str = "reference"
 
 
 CardT = TypeVar("CardT", bound=Card)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fgq_bench.reporting.tables import Table
+from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.suggest import unknown
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
     "Δ": r"$\Delta$", "δ": r"$\delta$", "<": r"$<$", ">": r"$>$", "°": r"$^\circ$", "–": "--",
 }  # fmt: skip
+_MARKDOWN_MARKS = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
+_LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 
 
 def escape_latex(text: str) -> str:
@@ -21,28 +23,35 @@ def escape_latex(text: str) -> str:
 
 def to_markdown(table: Table) -> str:
     """A GitHub table under its caption."""
-    heads = list(table.frame.columns)
-    lines = [f"### {table.title}", "", table.caption, "", "| " + " | ".join(heads) + " |"]
-    lines.append("|" + "|".join(["---", "---", *["---:"] * (len(heads) - 2)]) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in table.frame.astype(str).itertuples(index=False)]
+
+    def show(cell: Cell) -> str:
+        return _MARKDOWN_MARKS[cell.mark].format(cell.text.replace("|", r"\|"))
+
+    lines = [f"### {table.title}", "", table.caption, "", "| " + " | ".join(table.heads) + " |"]
+    lines.append("|" + "|".join(["---", "---", *["---:"] * (len(table.heads) - 2)]) + "|")
+    lines += ["| " + " | ".join(map(show, row)) + " |" for row in table.rows]
     return "\n".join(lines) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """A booktabs table; needs ``booktabs`` and ``graphicx`` (it is scaled to the line width)."""
-    heads = [escape_latex(head) for head in table.frame.columns]
-    rows = [" & ".join(map(escape_latex, row)) + r" \\" for row in table.frame.astype(str).itertuples(index=False)]
+
+    def show(cell: Cell) -> str:
+        return _LATEX_MARKS[cell.mark].format(escape_latex(cell.text))
+
     lines = [
         r"\begin{table}[t]", r"\centering", rf"\caption{{{escape_latex(table.caption)}}}",
         rf"\label{{tab:{table.name}}}", r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}", r"\toprule", " & ".join(heads) + r" \\", r"\midrule",
-        *rows, r"\bottomrule", r"\end{tabular}}", r"\end{table}",
+        rf"\begin{{tabular}}{{ll{'r' * (len(table.heads) - 2)}}}", r"\toprule",
+        " & ".join(map(escape_latex, table.heads)) + r" \\", r"\midrule",
+        *(" & ".join(map(show, row)) + r" \\" for row in table.rows),
+        r"\bottomrule", r"\end{tabular}}", r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated text cells."""
+    """Comma-separated text cells, without marks."""
     text: str = table.frame.to_csv(index=False, lineterminator="\n")
     return text
 

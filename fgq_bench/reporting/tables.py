@@ -9,21 +9,79 @@ import pandas as pd
 from fgq_bench.cards import ReportCard
 from fgq_bench.errors import UserError
 from fgq_bench.planning import LoadedModel, Request, Run, plan
-from fgq_bench.reporting.columns import Column, megabytes
+from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.statistics import Sample, interval, rank_marks, sample_of
 from fgq_bench.results import Result, Store
 
 MISSING, FAILED = "–", "failed"
 
 
+@dataclass(frozen=True)
+class Cell:
+    """Text with a mark: ``best``, ``second`` or nothing."""
+
+    text: str
+    mark: str = ""
+
+
 @dataclass
 class Table:
-    """A table of text cells with what a reader must know to read it."""
+    """A table with what a reader must know to read it."""
 
     name: str
     title: str
     caption: str
-    frame: pd.DataFrame
-    columns: list[Column]
+    heads: list[str]
+    rows: list[list[Cell]]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The bare texts."""
+        return pd.DataFrame([[cell.text for cell in row] for row in self.rows], columns=self.heads)
+
+
+@dataclass
+class Row:
+    """A method at a scheme on one data set, with its stored results by task (one per seed)."""
+
+    runs: list[Run]
+    results: dict[str, list[Result]]
+    missing: list[Result]
+
+    @classmethod
+    def read(cls, runs: list[Run], store: Store) -> Row:
+        """Look up every cell of ``runs`` (the seeds of one row)."""
+        results: dict[str, list[Result]] = {}
+        missing = []
+        for cell in (cell for run in runs for cell in run.cells()):
+            stored = store.get(cell)
+            if stored is None:
+                missing.append(cell)
+            else:
+                results.setdefault(cell.conditions["task"]["name"], []).append(stored)
+        return cls(runs, results, missing)
+
+    def sample(self, column: Column) -> Sample | None:
+        """The column's sample; None unless every seed is stored and succeeded."""
+        found = self.results.get(column.task, [])
+        if len(found) < len(self.runs) or any(result.status == "failed" for result in found):
+            return None
+        return sample_of(found, column.metric)
+
+    def text(self, column: Column, sample: Sample | None) -> str:
+        """What the cell shows."""
+        if sample is not None:
+            spread = f" ±{column.show(sample.seed_spread)}" if len(self.runs) > 1 else ""
+            return column.cell(interval(sample)) + spread
+        failed = any(result.status == "failed" for result in self.results.get(column.task, []))
+        return FAILED if failed else MISSING
+
+    def size(self) -> tuple[str, str]:
+        """MB (10^6 bytes) and the ratio to bf16."""
+        sizes = next((r.bytes for found in self.results.values() for r in found if r.bytes), None)
+        if sizes is None:
+            return MISSING, MISSING
+        return f"{sizes['total'] / 1e6:.2f}", f"{sizes['total_bf16'] / sizes['total']:.2f}x"
 
 
 def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device: str = "cpu") -> list[Run]:
@@ -37,52 +95,71 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
             if not scheme:
                 raise UserError(f"report {card.name}: row {row!r} is not of the form 'METHOD[:PRESET] SCHEME'")
             request = Request(
-                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], limit=limit, device=device
-            )
+                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend, limit=limit, device=device
+            )  # fmt: skip
             runs += plan(request, loaded)
     return runs
+
+
+def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:
+    """Rows by data set; the seeds of a method at a scheme are one row."""
+    grouped: dict[str, dict[tuple[str, str], list[Run]]] = {dataset: {} for dataset in card.datasets}
+    for run in runs:
+        seeds = grouped[run.dataset.card.name].setdefault((run.method.label, str(run.scheme)), [])
+        seeds.append(run)
+    return {dataset: [Row.read(seeds, store) for seeds in rows.values()] for dataset, rows in grouped.items()}
 
 
 def build_tables(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[Table], list[Result], list[Result]]:
     """Tables of ``card``, the results in them, and the cells that are not stored."""
     columns = [Column.parse(text) for text in card.columns]
-    tables, used, missing = [], [], []
-    for dataset in card.datasets:
-        rows = []
-        shown = None
-        for run in (run for run in runs if run.dataset.card.name == dataset):
-            cells = {cell.conditions["task"]["name"]: cell for cell in run.cells()}
-            stored = {task: store.get(cell) for task, cell in cells.items()}
-            found = [result for result in stored.values() if result is not None]
-            used += found
-            missing += [cell for task, cell in cells.items() if stored[task] is None]
-            rows.append(_row(run, columns, stored))
-            shown = shown or run
-        assert shown is not None
-        frame = pd.DataFrame(rows)
-        tables.append(Table(f"{card.name}-{dataset}", shown.dataset.card.title, _caption(card, shown), frame, columns))
-    return tables, used, missing
+    by_dataset = read_rows(card, runs, store)
+    tables = [_table(card, rows, columns) for rows in by_dataset.values()]
+    rows = [row for found in by_dataset.values() for row in found]
+    used = [result for row in rows for results in row.results.values() for result in results]
+    return tables, used, [cell for row in rows for cell in row.missing]
 
 
-def _row(run: Run, columns: list[Column], stored: dict[str, Result | None]) -> dict[str, str]:
-    row = {"Method": run.method.card.title + (f" ({run.method.preset})" if run.method.preset else "")}
-    row["Scheme"] = "full precision" if run.scheme.is_float else str(run.scheme)
+def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
+    shown = rows[0].runs[0]
+    heads = ["Method", "Scheme", *(column.heading for column in columns), "MB", "vs bf16"]
+    body = [[Cell(_method(row.runs[0])), Cell(_scheme(row.runs[0]))] for row in rows]
     for column in columns:
-        result = stored[column.task]
-        text = MISSING if result is None else FAILED if result.status == "failed" else column.cell(result.metrics)
-        row[f"{column.title} {column.arrow}"] = text
-    sized = next((result for result in stored.values() if result is not None and result.bytes), None)
-    row["MB"] = megabytes(sized) if sized else MISSING
-    row["vs bf16"] = f"{sized.bytes['total_bf16'] / sized.bytes['total']:.2f}x" if sized else MISSING
-    return row
+        samples = [row.sample(column) for row in rows]
+        marks = _marks(rows, samples, column.higher_is_better)
+        for line, row, sample, mark in zip(body, rows, samples, marks, strict=True):
+            line.append(Cell(row.text(column, sample), mark))
+    for line, row in zip(body, rows, strict=True):
+        line += [Cell(text) for text in row.size()]
+    return Table(f"{card.name}-{shown.dataset.card.name}", shown.dataset.card.title, _caption(card, shown), heads, body)
+
+
+def _marks(rows: list[Row], samples: list[Sample | None], higher: bool) -> list[str]:
+    """Methods compete with those at the same scheme; full precision does not compete."""
+    marks = [""] * len(rows)
+    schemes = {str(row.runs[0].scheme) for row in rows if not row.runs[0].scheme.is_float}
+    for scheme in schemes:
+        members = [index for index, row in enumerate(rows) if str(row.runs[0].scheme) == scheme]
+        for index, mark in zip(members, rank_marks([samples[i] for i in members], higher), strict=True):
+            marks[index] = mark
+    return marks
+
+
+def _method(run: Run) -> str:
+    return run.method.card.title + (f" ({run.method.preset})" if run.method.preset else "")
+
+
+def _scheme(run: Run) -> str:
+    return "–" if run.scheme.is_float else str(run.scheme)
 
 
 def _caption(card: ReportCard, run: Run) -> str:
     dataset, spec = run.dataset, run.loaded.spec
+    seeds = ", ".join(map(str, card.seeds))
     return (
-        f"{dataset.card.title}: model {spec.name} ({spec.compute_dtype}), {len(dataset.sequences())} sequences, "
-        f"protocol: {dataset.card.protocol}; scope {card.scope}; backend reference (exact integer arithmetic, "
-        "emulated in floating point: no speed claim); seed 0; brackets: 95 % bootstrap interval over sequences. "
-        "Depth after one median scale per sequence; agreement (Δ) is against full precision on the same frames. "
-        "MB: packed codes, fp32 scales, bf16 for all else."
+        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {len(dataset.sequences())} sequences, protocol: "
+        f"{dataset.card.protocol}; scope {card.scope}; seeds {seeds}; backend {card.backend}. Brackets: 95 % interval, "
+        "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
+        "underlined: second. Depth after one median scale per sequence; Δ: against full precision on the same frames, "
+        "not aligned. MB: packed codes, fp32 scales, bf16 for all else; no speed is claimed."
     )

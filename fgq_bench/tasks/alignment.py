@@ -6,7 +6,7 @@ Everything is float64 NumPy; a transform maps source to target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,12 @@ def umeyama(source: Array, target: Array, *, with_scale: bool, unique: bool = Tr
     return Similarity(scale, rotation, mean_target - scale * rotation @ mean_source)
 
 
+def nearest_points(tree: cKDTree, points: Array, within: float = np.inf) -> tuple[Array, NDArray[np.intp]]:
+    """Distance [N] and row [N] of the tree's point nearest to each of ``points`` [N, 3]; infinite beyond ``within``."""
+    found = tree.query(points, distance_upper_bound=within, workers=-1)
+    return cast(tuple[Array, NDArray[np.intp]], found)
+
+
 @dataclass(frozen=True)
 class IcpResult:
     """Where ICP ended, with Open3D's two figures of merit, and why it ended there."""
@@ -89,16 +95,15 @@ def icp(
     *,
     max_iterations: int = 30,
     tolerance: float = 1e-6,
-    workers: int = -1,
 ) -> IcpResult:
     """Rigid point-to-point ICP from the identity, with the steps and defaults of Open3D's ``registration_icp``.
 
     As there, "relative" fitness and RMSE are plain differences between two iterations: both must be below
     ``tolerance``. Correspondences that do not fix a rigid motion (fewer than 3, or on a line) end it; the last
-    transform is returned and ``stopped`` says so. ``workers`` threads search neighbours (-1: all cores).
+    transform is returned and ``stopped`` says so.
     """
     transform, moved = IDENTITY, source
-    distance, index = target.query(moved, distance_upper_bound=threshold, workers=workers)
+    distance, index = nearest_points(target, moved, threshold)
     fitness, rmse = _quality(distance)
     for iteration in range(max_iterations):
         near = np.isfinite(distance)
@@ -107,7 +112,7 @@ def icp(
         except ValueError:
             return IcpResult(transform, fitness, rmse, iteration, "too few correspondences")
         transform, moved = update.after(transform), update.apply(moved)
-        distance, index = target.query(moved, distance_upper_bound=threshold, workers=workers)
+        distance, index = nearest_points(target, moved, threshold)
         before, (fitness, rmse) = (fitness, rmse), _quality(distance)
         if abs(fitness - before[0]) < tolerance and abs(rmse - before[1]) < tolerance:
             return IcpResult(transform, fitness, rmse, iteration + 1, "converged")

@@ -69,7 +69,9 @@ class PointMap(Task):
     )
     reads: ClassVar[frozenset[str]] = frozenset({"pose_enc", "depth", "points"})
     icp_threshold: ClassVar[float] = 0.1  # metres; a subclass with another one restates ``alignment``
-    alignment = f"Sim(3) on corresponding valid pixels (Umeyama), then rigid point-to-point ICP within {icp_threshold} m"
+    alignment = (
+        f"Sim(3) on corresponding valid pixels (Umeyama), then rigid point-to-point ICP within {icp_threshold} m"
+    )
     weighted_by = "sequences"
 
     def score(

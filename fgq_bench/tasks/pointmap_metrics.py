@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from fgq_bench.tasks.alignment import nearest_points
+
 Array = NDArray[np.float64]
 NEIGHBOURS = 30  # Open3D's default, the point itself included
 CHUNK = 16384  # points whose neighbours are gathered at once: 12 MB
@@ -51,7 +53,6 @@ def nearest(source: Cloud, target: Cloud) -> tuple[Array, Array]:
 
     Accuracy is prediction to ground truth, completeness the other way round.
     """
-    distance, index = source_to_target = target.tree.query(source.points, workers=-1)
-    del source_to_target
+    distance, index = nearest_points(target.tree, source.points)
     cosine = np.abs(np.einsum("ni,ni->n", source.normals, target.normals[index]))
     return distance, cosine

@@ -1,0 +1,95 @@
+"""Markdown, LaTeX and CSV of the same table, and tables inside the README."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fgq_bench.cards import ReportCard, content_root, load_card
+from fgq_bench.errors import UserError
+from fgq_bench.planning import LoadedModel, Request
+from fgq_bench.reporting.formats import escape_latex, find_format, to_csv, to_latex, to_markdown
+from fgq_bench.reporting.readme import fill_tables
+from fgq_bench.reporting.tables import Cell, Table, build_tables, report_runs
+from fgq_bench.results import Store
+
+TABLE = Table(
+    "t-x",
+    "Title",
+    "Caption with 95 % and a_b.",
+    ["Method", "Scheme", "AUC@30 ↑", "Δ rotation (°) ↓"],
+    [
+        [Cell("Full precision"), Cell("–"), Cell("0.900 [0.8, 0.9]"), Cell("0.00")],
+        [Cell("A & B"), Cell("w4a4"), Cell("0.800", "best"), Cell("1.00 ±0.10", "second")],
+    ],
+)
+LATEST = content_root() / "reports" / "latest"
+
+
+def test_markdown() -> None:
+    lines = to_markdown(TABLE).splitlines()
+    assert lines[4] == "| Method | Scheme | AUC@30 ↑ | Δ rotation (°) ↓ |"
+    assert lines[7] == "| A & B | w4a4 | **0.800** | <u>1.00 ±0.10</u> |"
+
+
+def test_latex_escapes_and_marks() -> None:
+    text = to_latex(TABLE)
+    assert r"A \& B & w4a4 & \textbf{0.800} & \underline{1.00 $\pm$0.10} \\" in text
+    assert r"\caption{Caption with 95 \% and a\_b.}" in text
+    assert escape_latex("δ<1.25") == r"$\delta$$<$1.25"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (apt install texlive-latex-extra)")
+def test_latex_compiles(tmp_path: Path) -> None:
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(head + to_latex(TABLE) + "\\end{document}\n")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_csv_round_trip() -> None:
+    rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
+    assert rows[0] == TABLE.heads
+    assert rows[2][2] == "0.800"
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(UserError, match="unknown format 'mdd'; did you mean md"):
+        find_format("mdd")
+
+
+def test_fill_tables_touches_nothing_else() -> None:
+    text = "before\n<!-- table a -->\nold\n<!-- end table -->\nafter <!-- end table -->\n"
+    assert fill_tables(text, {"a": "new\n"}) == text.replace("old", "new")
+    with pytest.raises(UserError, match="table 'a' is asked for"):
+        fill_tables(text, {})
+
+
+@pytest.fixture(scope="module")
+def latest() -> dict[str, str]:
+    """The committed reports rendered again from the committed results."""
+    store = Store(LATEST / "results")
+    rendered = {}
+    for name in ("summary", "headline"):
+        card = load_card(ReportCard, name)
+        runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), None)
+        tables, _, missing = build_tables(card, runs, store)
+        assert not missing
+        rendered[name] = "\n".join(to_markdown(table) for table in tables)
+    return rendered
+
+
+def test_readme_numbers_are_those_of_the_committed_results(latest: dict[str, str]) -> None:
+    readme = (content_root() / "README.md").read_text(encoding="utf-8")
+    assert fill_tables(readme, latest) == readme
+
+
+def test_committed_report_is_that_of_the_committed_results(latest: dict[str, str]) -> None:
+    assert (LATEST / "headline.md").read_text(encoding="utf-8").endswith(latest["headline"])
