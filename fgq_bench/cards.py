@@ -65,6 +65,7 @@ class ReportCard(Card):
     presets: list[Literal["quick", "full"]]  # of run-all
     seeds: list[int] = [0]
     backend: str = "reference"
+    pictures: list[str] = []  # rows whose predictions are drawn (depth, point clouds)
 
 
 CardT = TypeVar("CardT", bound=Card)

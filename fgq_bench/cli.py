@@ -123,13 +123,16 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder with results.")] = _RUNS / "results",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to; default: print.")] = None,
     formats: Formats = "md,latex,csv",
+    fill: Annotated[
+        Path | None, typer.Option(help="Markdown file whose <!-- table REPORT --> blocks are filled.")
+    ] = None,
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Render tables from stored results; nothing is computed."""
     from fgq_bench.commands.reports import render
 
-    render(name, results, output, formats, limit, as_json)
+    render(name, results, output, formats, fill, limit, as_json)
 
 
 @app.command()
@@ -181,6 +184,22 @@ def train_tiny(
     from fgq_bench.commands.training import train
 
     train(output, device, seed, steps)
+
+
+@app.command()
+def inspect(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for inspect.json and the figure.")],
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="A data set with poses.")] = "procedural-objects",
+    root: Roots = None,
+    limit: Limit = None,
+    device: Device = "cpu",
+) -> None:
+    """Look inside a model: activation magnitudes by token type, and its pose accuracy when it may not compare views."""
+    from fgq_bench.commands.inspection import inspect_model
+
+    inspect_model(output, model, checkpoint, dataset, root or [], limit, device)
 
 
 @app.command()

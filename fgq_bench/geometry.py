@@ -63,6 +63,14 @@ def camera_centers(extrinsics: Tensor) -> Tensor:
     return invert_rigid(extrinsics)[..., 3]
 
 
+def relative_poses(extrinsics: Tensor) -> Tensor:
+    """Relative poses E_i E_j^-1 [..., pairs, 3, 4] of w2c extrinsics [..., S, 3, 4], for i < j in row order."""
+    count = extrinsics.shape[-3]
+    first, second = torch.triu_indices(count, count, 1, device=extrinsics.device)
+    left, right = extrinsics[..., first, :, :], extrinsics[..., second, :, :]
+    return compose_rigid(left, invert_rigid(right))
+
+
 def encode_pose(extrinsics: Tensor, intrinsics: Tensor, image_hw: tuple[int, int]) -> Tensor:
     """VGGT's pose encoding [..., 9]: translation 3, quaternion xyzw 4, vertical and horizontal field of view (rad).
 

@@ -10,15 +10,24 @@ from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
 from fgq_bench.planning import LoadedModel, Request, Run
-from fgq_bench.reporting.formats import find_format
+from fgq_bench.predictions import PredictionCache
+from fgq_bench.reporting.figures.report_figures import write_report_figures
+from fgq_bench.reporting.formats import find_format, to_markdown
+from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.tables import Table, build_tables, report_runs
 from fgq_bench.results import Store
 
 
 def render(
-    name: str | None, results: Path, output: Path | None, formats: str, limit: int | None, as_json: bool
+    name: str | None,
+    results: Path,
+    output: Path | None,
+    formats: str,
+    fill: Path | None,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
-    """Render one report, or all that have a result; print them, or write them with the results they show."""
+    """Render one report, or all that have a result; print them, write them with the results they show, or fill a file."""
     cards = [load_card(ReportCard, chosen) for chosen in ([name] if name else card_names("reports"))]
     store = Store(results)
     if not results.is_dir():
@@ -32,8 +41,12 @@ def render(
             planned.append((card, runs))
     if not planned:
         raise UserError(f"{results}: no result of any report is stored here")
+    if fill is not None:
+        _fill(fill, planned, store)
     if output is not None:
-        write_reports(planned, store, output, formats)
+        cache = PredictionCache(results.parent / "cache" / "predictions")
+        write_reports(planned, store, cache, output, formats)
+    if fill is not None or output is not None:
         return
     tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]]
     if as_json:
@@ -43,8 +56,18 @@ def render(
         print("\n".join(find_format(each)[1](table) for table in tables))
 
 
-def write_reports(planned: list[tuple[ReportCard, list[Run]]], store: Store, output: Path, formats: str) -> None:
-    """Write ``<report>.md|tex|csv`` to ``output`` and, unless they are there already, the results under it."""
+def _fill(path: Path, planned: list[tuple[ReportCard, list[Run]]], store: Store) -> None:
+    if not path.is_file():
+        raise UserError(f"--fill {path}: no such file")
+    rendered = {card.name: "\n".join(map(to_markdown, build_tables(card, runs, store)[0])) for card, runs in planned}
+    write_text(path, fill_tables(path.read_text(encoding="utf-8"), rendered))
+    print(f"filled {path}")
+
+
+def write_reports(
+    planned: list[tuple[ReportCard, list[Run]]], store: Store, cache: PredictionCache, output: Path, formats: str
+) -> None:
+    """Write ``<report>.md|tex|csv`` and figures to ``output`` and, unless they are there already, the results."""
     chosen = [find_format(each) for each in formats.split(",")]
     for card, runs in planned:
         tables, used, missing = build_tables(card, runs, store)
@@ -54,7 +77,9 @@ def write_reports(planned: list[tuple[ReportCard, list[Run]]], store: Store, out
         for result in used:
             if not (store.root / result.path()).is_relative_to(output):
                 write_json(output / "results" / result.path(), asdict(result))
-        note = f"; {len(missing)} cells are not stored" if missing else ""
+        figures = write_report_figures(card, runs, store, cache, output / "figures")
+        note = f" and {len(figures)} figures" if figures else ""
+        note += f"; {len(missing)} cells are not stored" if missing else ""
         print(f"wrote {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
 
 

@@ -58,7 +58,8 @@ def run_reports(
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
     outcome = execute(runs, workspace, _overwrite(overwrite))
-    write_reports([(card, runs_of[card.name]) for card in cards], workspace.store, output / "report", "md,latex,csv")
+    planned = [(card, runs_of[card.name]) for card in cards]
+    write_reports(planned, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
     return _finish(outcome, workspace, quiet=False)
 
 

@@ -26,6 +26,6 @@ RECIPE = (
     Phase(100, 4, 32, rate=(1e-4, PEAK), studio=(1, 1), spread=(0.7, 0.7)),
     Phase(600, 4, 32, rate=(PEAK, PEAK), studio=(1, 1), spread=(0.7, 0.7)),
     Phase(800, 4, 32, rate=(PEAK, PEAK), studio=(1, 0.2), spread=(0.7, 1), rooms=(0, 0.3)),
-    Phase(700, 4, 32, rate=(PEAK, PEAK), studio=(0.2, 0.05), rooms=(0.3, 0.4)),
-    Phase(1200, 4, 32, rate=(PEAK, 1e-5), studio=(0.05, 0), rooms=(0.4, 0.4)),
+    Phase(200, 4, 32, rate=(PEAK, PEAK), studio=(0.2, 0.1), rooms=(0.3, 0.4)),
+    Phase(1050, 4, 32, rate=(PEAK, 1e-5), studio=(0.1, 0), rooms=(0.4, 0.4)),
 )

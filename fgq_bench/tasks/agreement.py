@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fgq_bench.geometry import camera_centers, decode_pose, unproject_depth
+from fgq_bench.geometry import camera_centers, decode_pose, relative_poses, unproject_depth
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
-from fgq_bench.tasks.pose_metrics import relative_poses, rotation_angle
+from fgq_bench.tasks.pose_metrics import rotation_angle
 
 
 def scene_radius(depth: Tensor, extrinsics: Tensor, intrinsics: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from fgq_bench.geometry import decode_pose, unproject_depth
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.alignment import icp, umeyama
 from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
-from fgq_bench.tasks.pointmap_metrics import Cloud, build_cloud, nearest
+from fgq_bench.tasks.pointmap_metrics import Cloud, build_cloud, nearest, spatial_order
 
 Array = NDArray[np.float64]
 SOURCES = ("points", "depth+camera")  # the point head; the depth head unprojected with the predicted cameras
@@ -81,11 +81,13 @@ class PointMap(Task):
         assert scene.depth is not None and scene.mask is not None and prediction.points is not None
         if int(scene.mask.sum()) < 3:
             raise ValueError(f"{scene.sequence}: fewer than 3 pixels with valid depth, no points to compare with")
-        truth = build_cloud(true_points(scene)[scene.mask].numpy())
+        valid = true_points(scene)[scene.mask].numpy()
+        order = spatial_order(valid)  # the same rows of both clouds: they still correspond
+        truth = build_cloud(valid[order])
         clouds = {"points": prediction.points.double(), "depth+camera": unprojected_points(scene, prediction)}
         values: dict[str, float] = {}
         for source in SOURCES:
-            scores = score_points(clouds[source][scene.mask].numpy(), truth, self.icp_threshold)
+            scores = score_points(clouds[source][scene.mask].numpy()[order], truth, self.icp_threshold)
             values |= {f"{name}_{source}": value for name, value in scores.items()}
         return SequenceScore(scene.sequence, scene.category, 1.0, values)
 

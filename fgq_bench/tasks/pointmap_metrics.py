@@ -24,12 +24,19 @@ class Cloud:
     normals: Array  # [N, 3] unit, sign arbitrary
 
 
-def build_cloud(points: Array, normals: Array | None = None) -> Cloud:
-    """Index ``points`` [N, 3]; ``normals`` [N, 3] are estimated where None.
+def build_tree(points: Array) -> cKDTree:
+    """Search tree of ``points`` [N, 3], split at midpoints: from off a surface 2-4 times faster than split at medians."""
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
 
-    The tree splits at midpoints, not medians: surface points are then found 2-4 times faster from off the surface.
-    """
-    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+
+def spatial_order(points: Array) -> NDArray[np.intp]:
+    """Rows [N] of ``points`` [N, 3] that put neighbours in space next to each other in memory, where searches are fast."""
+    return build_tree(points).indices
+
+
+def build_cloud(points: Array, normals: Array | None = None) -> Cloud:
+    """Index ``points`` [N, 3]; ``normals`` [N, 3] are estimated where None."""
+    tree = build_tree(points)
     return Cloud(points, tree, estimate_normals(tree) if normals is None else normals)
 
 

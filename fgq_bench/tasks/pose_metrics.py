@@ -7,17 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fgq_bench.geometry import compose_rigid, invert_rigid
+from fgq_bench.geometry import relative_poses
 
 Array = NDArray[np.float64]
-
-
-def relative_poses(extrinsics: Tensor) -> Tensor:
-    """Relative poses E_i E_j^-1 [..., pairs, 3, 4] of w2c extrinsics [..., S, 3, 4], for i < j in row order."""
-    count = extrinsics.shape[-3]
-    first, second = torch.triu_indices(count, count, 1, device=extrinsics.device)
-    left, right = extrinsics[..., first, :, :], extrinsics[..., second, :, :]
-    return compose_rigid(left, invert_rigid(right))
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:

@@ -33,7 +33,9 @@ def median_seconds(function: Callable[[], object], repeats: int = 5) -> float:
     return sorted(times)[repeats // 2]
 
 
-def compare(benchmark: BenchmarkFixture, function: Callable[[], object], other: Callable[[], object], label: str) -> float:
+def compare(
+    benchmark: BenchmarkFixture, function: Callable[[], object], other: Callable[[], object], label: str
+) -> float:
     """Benchmark ``function``; returns how many times faster it is than ``other``."""
     function()
     seconds = median_seconds(other)

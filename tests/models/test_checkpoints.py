@@ -95,7 +95,9 @@ def test_hub_failure_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise LocalEntryNotFoundError("no connection\nsecond line")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(UserError, match=r"^facebook/VGGT-1B: cannot be downloaded \(no connection\); give --checkpoint"):
+    with pytest.raises(
+        UserError, match=r"^facebook/VGGT-1B: cannot be downloaded \(no connection\); give --checkpoint"
+    ):
         load_model("vggt-1b")
 
 

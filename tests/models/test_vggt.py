@@ -33,7 +33,9 @@ def test_token_level_matches_official(golden: tuple[VGGT, dict[str, Tensor], Pre
 @pytest.mark.parametrize("iteration", range(4))
 def test_pose_iteration_matches_official(golden: tuple[VGGT, dict[str, Tensor], Predictions], iteration: int) -> None:
     _, io, out = golden
-    torch.testing.assert_close(out.pose_enc_iterations[iteration], io[f"pose_enc_iter{iteration}"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        out.pose_enc_iterations[iteration], io[f"pose_enc_iter{iteration}"], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def test_seeded_runs_are_identical(micro: VGGT, tmp_path: Path, method: str) -> 
 
 
 def test_scope_decides_which_linears_change(micro: VGGT) -> None:
-    counts = {scope: len(api.quantize(micro, "rtn", "w4a4", scope).linears) for scope in ("aa", "aa+camera", "aa+dino", "all")}
+    counts = {
+        scope: len(api.quantize(micro, "rtn", "w4a4", scope).linears) for scope in ("aa", "aa+camera", "aa+dino", "all")
+    }
     assert counts == {"aa": 32, "aa+camera": 42, "aa+dino": 40, "all": 50}
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgq_bench.geometry import quaternion_to_matrix, relative_poses
 from fgq_bench.models.training.batches import Batch
 from fgq_bench.models.vggt import VGGT, activate_depth, activate_points
 
 ITERATION_DECAY = 0.6  # weight of a refinement step relative to the next one (VGGT)
 CONFIDENCE_REWARD = 0.1  # pull of the confidence away from zero
-POSE_WEIGHT, PATCH_WEIGHT = 5.0, 1.0
+POSE_WEIGHT, RELATIVE_WEIGHT, PATCH_WEIGHT = 5.0, 0.5, 1.0
 DENSE_GRADIENT = 0.05  # share of the dense heads' gradient that reaches the trunk: theirs is the loudest by far
 
 
@@ -21,13 +23,14 @@ class Losses:
     """Scalars of one step."""
 
     pose: Tensor
+    relative: Tensor
     patch: Tensor
     depth: Tensor
     points: Tensor
 
     def total(self) -> Tensor:
         """Weighted sum."""
-        return POSE_WEIGHT * self.pose + PATCH_WEIGHT * self.patch + self.depth + self.points
+        return POSE_WEIGHT * self.pose + RELATIVE_WEIGHT * self.relative + PATCH_WEIGHT * self.patch + self.depth + self.points
 
 
 class PatchProbes(nn.Module):
@@ -57,6 +60,24 @@ def pose_loss(iterations: list[Tensor], target: Tensor) -> Tensor:
     weights = [ITERATION_DECAY ** (len(iterations) - 1 - index) for index in range(len(iterations))]
     terms = [weight * (step - target).abs().mean() for weight, step in zip(weights, iterations, strict=True)]
     return torch.stack(terms).sum() / sum(weights)
+
+
+def angle_between(a: Tensor, b: Tensor) -> Tensor:
+    """Angle [...] in radians between vectors [..., n], with a gradient everywhere."""
+    a, b = F.normalize(a, dim=-1, eps=1e-4), F.normalize(b, dim=-1, eps=1e-4)
+    return 2 * torch.atan2((a - b).square().sum(-1).add(1e-6).sqrt(), (a + b).square().sum(-1).add(1e-6).sqrt())
+
+
+def relative_loss(pose_enc: Tensor, target: Tensor) -> Tensor:
+    """What the pose metrics look at: rotation and translation-direction errors of all pairs, in radians."""
+
+    def pairs(encoding: Tensor) -> Tensor:
+        rotation = quaternion_to_matrix(F.normalize(encoding[..., 3:7], dim=-1, eps=1e-4))
+        return relative_poses(torch.cat([rotation, encoding[..., :3, None]], -1))
+
+    ours, theirs = pairs(pose_enc), pairs(target)
+    chord = (ours[..., :3] - theirs[..., :3]).square().sum((-1, -2)).add(1e-6).sqrt()  # 2 sqrt(2) sin(angle / 2)
+    return (chord / 2**0.5 + angle_between(ours[..., 3], theirs[..., 3])).mean()
 
 
 def confident(error: Tensor, confidence: Tensor) -> Tensor:
@@ -91,6 +112,7 @@ def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: 
     points_error = (points - dense(batch.points)).abs().sum(-1)
     return Losses(
         pose_loss(poses, batch.pose_enc),
+        relative_loss(poses[-1], batch.pose_enc),
         patch,
         confident(depth_error, depth_conf),
         confident(points_error, points_conf),

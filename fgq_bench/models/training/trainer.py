@@ -79,7 +79,7 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             batch = Batch(images, pose_enc, depth, points)
             losses: Losses = compute_losses(self.model, self.probes, batch, dense_frame)
-            parts = torch.stack([losses.pose, losses.patch, losses.depth, losses.points])
+            parts = torch.stack([losses.pose, losses.relative, losses.patch, losses.depth, losses.points])
             return losses.total(), parts.detach()
 
     def train_step(self) -> dict[str, float]:
@@ -100,11 +100,10 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self.step += 1
-        pose, patch, depth, points = parts.tolist()
-        return {
-            "step": self.step, "loss": loss.item(), "pose": pose, "patch": patch, "depth": depth, "points": points,
-            "norm": norm.item(), "rate": knobs.rate, "studio": knobs.studio, "spread": knobs.spread, "rooms": knobs.rooms,
-        }  # fmt: skip
+        names = ("pose", "relative", "patch", "depth", "points")
+        losses = dict(zip(names, parts.tolist(), strict=True))
+        knob = {name: getattr(knobs, name) for name in ("rate", "studio", "spread", "rooms")}
+        return {"step": self.step, "loss": loss.item(), **losses, "norm": norm.item(), **knob}
 
     def save(self) -> None:
         """Write the checkpoint atomically."""

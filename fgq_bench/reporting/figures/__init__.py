@@ -1,0 +1,1 @@
+"""Figures: each is written as PNG and PDF."""

@@ -1,0 +1,62 @@
+"""The figures of a report: accuracy against bits, ranking, depth sheets and point clouds, per data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgq_bench.cards import ReportCard
+from fgq_bench.planning import Run
+from fgq_bench.predictions import PredictionCache
+from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.figures.bits import draw_bits
+from fgq_bench.reporting.figures.depth_sheet import draw_depth_sheet
+from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
+from fgq_bench.reporting.figures.ranking import draw_ranking
+from fgq_bench.reporting.tables import Row, read_rows
+from fgq_bench.results import Store, content_key
+from fgq_bench.tasks.base import SequencePrediction
+
+FIELDS = frozenset({"pose_enc", "depth"})
+
+
+def write_report_figures(
+    card: ReportCard, runs: list[Run], store: Store, cache: PredictionCache, folder: Path
+) -> list[Path]:
+    """Draw what the stored results and cached predictions allow; returns the paths written."""
+    columns = [Column.parse(text) for text in card.columns]
+    shown = {column.task: column for column in reversed(columns)}  # the first column of each task
+    paths: list[Path] = []
+    for dataset, rows in read_rows(card, runs, store).items():
+        title = rows[0].runs[0].dataset.card.title
+        paths += draw_bits(rows, list(shown.values())[::-1], title, folder / f"{card.name}-{dataset}-bits")
+        for column in shown.values():
+            paths += _ranking(rows, column, title, folder / f"{card.name}-{dataset}-ranking-{column.task}")
+        paths += _pictures(card, rows, cache, folder / f"{card.name}-{dataset}")
+    return paths
+
+
+def _ranking(rows: list[Row], column: Column, title: str, stem: Path) -> list[Path]:
+    found = [(row.runs[0], row.sample(column)) for row in rows]
+    samples = {f"{run.method.label} {run.scheme}": sample for run, sample in found if sample is not None}
+    if len(samples) < 2:
+        return []
+    return draw_ranking(samples, column.higher_is_better, f"{title}: {column.heading}", stem)
+
+
+def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: Path) -> list[Path]:
+    """Depth sheet and point clouds of the first sequence, for the card's ``pictures``."""
+    chosen = [row.runs[0] for row in rows if f"{row.runs[0].method.label} {row.runs[0].scheme}" in card.pictures]
+    if not chosen:
+        return []
+    dataset = chosen[0].dataset
+    sequence = dataset.sequences()[0]
+    predictions: dict[str, SequencePrediction] = {}
+    for run in chosen:
+        cached = cache.get(content_key(run.prediction()), sequence, FIELDS)
+        if cached is not None:
+            predictions[f"{run.method.label} {run.scheme}"] = cached
+    if not predictions:
+        return []
+    scene = dataset.load(sequence)
+    paths = draw_depth_sheet(scene, predictions, stem.with_name(f"{stem.name}-depth"))
+    return paths + draw_point_clouds(scene, predictions, stem.with_name(f"{stem.name}-points"))
