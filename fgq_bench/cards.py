@@ -64,8 +64,9 @@ class ReportCard(Card):
     columns: list[str]  # "task.metric"
     presets: list[Literal["quick", "full"]]  # of run-all
     seeds: list[int] = [0]
+    sequences: int | None = None  # only the first ones of each data set; None: all
     backend: str = "reference"
-    pictures: list[str] = []  # rows whose predictions are drawn (depth, point clouds)
+    pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all
 
 
 CardT = TypeVar("CardT", bound=Card)

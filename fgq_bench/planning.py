@@ -86,22 +86,26 @@ class Run:
         }
 
     def prediction(self) -> dict[str, Any]:
-        """Conditions of the predictions: those of the artefact, the frames, and who executes."""
+        """Conditions of a sequence's prediction: those of the artefact, the data, and who executes."""
         return {
             **self.compilation(),
-            "dataset": self.dataset.identity(),
+            "dataset": self.dataset.source(),
             "protocol": self.dataset.card.protocol,
             "image_size": self.dataset.card.image_size,
             "backend": self.backend,
             "compute_dtype": self.loaded.spec.compute_dtype,
         }
 
+    def prediction_key(self, sequence: str) -> str:
+        """Identity of one cached prediction; does not depend on which other sequences are scored."""
+        return content_key({**self.prediction(), "sequence": sequence, "frames": self.dataset.frames[sequence]})
+
     def cells(self) -> Iterator[Result]:
         """One empty result per task, with its key."""
         for name in self.tasks:
             task = find_task(name)
             about = {"name": name, "alignment": task.alignment, "algorithm": task.algorithm}
-            conditions = {**self.prediction(), "task": about}
+            conditions = {**self.prediction(), "frames": self.dataset.frame_list_hash, "task": about}
             yield Result("accuracy", content_key(conditions), conditions, "ok")
 
     def reference(self) -> Run:
@@ -163,4 +167,4 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
                     runs += [Run(method, scheme, scope, s, request.backend, dataset, tasks, loaded) for s in seeds]
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")
-    return list({content_key(run.prediction()): run for run in runs}.values())
+    return list({next(run.cells()).key: run for run in runs}.values())

@@ -32,18 +32,18 @@ def predict(model: ReconstructionModel, scene: Scene, compute_dtype: str, fields
 
 
 class PredictionCache:
-    """Files ``<root>/<key>/<sequence>.safetensors``; a root of None keeps nothing."""
+    """Files ``<root>/<first two digits>/<key>.safetensors``; a root of None keeps nothing."""
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
 
-    def path(self, key: str, sequence: str) -> Path | None:
-        """File of one sequence, None where nothing is kept."""
-        return self.root / key[:16] / f"{sequence.replace('/', '+')}.safetensors" if self.root else None
+    def path(self, key: str) -> Path | None:
+        """File of one sequence's prediction, None where nothing is kept."""
+        return self.root / key[:2] / f"{key}.safetensors" if self.root else None
 
-    def get(self, key: str, sequence: str, fields: frozenset[str]) -> SequencePrediction | None:
+    def get(self, key: str, fields: frozenset[str]) -> SequencePrediction | None:
         """The cached prediction if it holds all ``fields``; a damaged file counts as absent."""
-        path = self.path(key, sequence)
+        path = self.path(key)
         if path is None or not path.is_file():
             return None
         try:
@@ -52,9 +52,9 @@ class PredictionCache:
             return None
         return SequencePrediction(**tensors) if fields <= tensors.keys() else None
 
-    def put(self, key: str, sequence: str, prediction: SequencePrediction) -> None:
+    def put(self, key: str, prediction: SequencePrediction) -> None:
         """Store a prediction atomically; raises UserError when the disk refuses."""
-        path = self.path(key, sequence)
+        path = self.path(key)
         if path is None:
             return
         tensors = {name: value for name in STORED_DTYPE if (value := getattr(prediction, name)) is not None}

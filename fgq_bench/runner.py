@@ -25,7 +25,7 @@ from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache, predict
 from fgq_bench.quant.size import count_bytes
-from fgq_bench.results import Result, Store, content_key
+from fgq_bench.results import Result, Store
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.base import SequencePrediction, SequenceScore, Task
 from fgq_bench.tasks.registry import find_task
@@ -81,12 +81,16 @@ class Pending:
 
 
 def split_pending(runs: list[Run], store: Store, overwrite: Overwrite) -> tuple[list[Result], list[Pending]]:
-    """Stored results that stand, and what is left to do."""
+    """Stored results that stand, and what is left to do; a cell that several runs share is done once."""
     done: list[Result] = []
     pending: list[Pending] = []
+    seen: set[str] = set()
     for run in runs:
         todo = []
         for cell in run.cells():
+            if cell.key in seen:
+                continue
+            seen.add(cell.key)
             stored = store.get(cell) if overwrite != "always" else None
             if stored is None or (stored.status == "failed" and overwrite == "failed"):
                 todo.append(cell)
@@ -159,11 +163,11 @@ class Sweep:
     def _predict(
         self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]
     ) -> SequencePrediction:
-        key = content_key(run.prediction())
-        cached = self.workspace.predictions.get(key, scene.sequence, fields)
+        key = run.prediction_key(scene.sequence)
+        cached = self.workspace.predictions.get(key, fields)
         if cached is None:
             cached = predict(model, scene, run.loaded.spec.compute_dtype, fields)
-            self.workspace.predictions.put(key, scene.sequence, cached)
+            self.workspace.predictions.put(key, cached)
         return cached
 
 

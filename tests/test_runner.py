@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def done(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert outcome.computed == 9
     assert not outcome.failed
     return root
+
+
+def test_a_cell_that_two_runs_share_is_done_once(loaded: LoadedModel, tmp_path: Path) -> None:
+    runs = plan(REQUEST, loaded)[:1]
+    pose_only = plan(replace(REQUEST, tasks=["pose"]), loaded)[:1]
+    assert Sweep(Workspace(tmp_path)).execute(runs + pose_only).computed == 3
 
 
 def test_layout_and_names(done: Path) -> None:
@@ -131,12 +138,24 @@ def test_full_disk_is_one_line_and_keeps_what_is_stored(
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_a_longer_run_reuses_the_predictions_of_a_shorter_one(
+    done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(done, tmp_path / "copy")
+    original, predicted = runner.predict, []
+    monkeypatch.setattr(
+        runner, "predict", lambda m, scene, *a: predicted.append(scene.sequence) or original(m, scene, *a)
+    )
+    Sweep(Workspace(copy)).execute(plan(replace(REQUEST, methods=["fp"], limit=3), loaded))
+    assert predicted == ["objects-test-0002"]
+
+
 def test_damaged_prediction_counts_as_absent(done: Path, loaded: LoadedModel) -> None:
     cache = PredictionCache(done / "cache" / "predictions")
     victim = next((done / "cache").rglob("*.safetensors"))
     victim.write_bytes(victim.read_bytes()[:100])
     before = files(done)
-    assert cache.get(victim.parent.name, victim.stem, frozenset({"pose_enc"})) is None
+    assert cache.get(victim.stem, frozenset({"pose_enc"})) is None
     Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded))
     assert files(done) == before
 

@@ -97,7 +97,7 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
         dataset = item.run.dataset
         fields = fields_read(find_task(name) for name in item.run.tasks)
         sequences = dataset.sequences()
-        frames = sum(len(dataset.frame_list()[name]) for name in sequences)
+        frames = sum(map(len, dataset.frames.values()))
         size = dataset.card.image_size
         rows.append(
             {

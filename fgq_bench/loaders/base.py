@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from functools import cached_property
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 import pydantic
@@ -40,23 +42,26 @@ class Dataset(ABC):
     def load(self, sequence: str) -> Scene:
         """Read one sequence; raises UserError for missing or damaged files."""
 
+    @cached_property
+    def frames(self) -> dict[str, list[str]]:
+        """The first ``limit`` entries of ``frame_list()``."""
+        return dict(islice(self.frame_list().items(), self.limit))
+
     def sequences(self) -> list[str]:
         """Names of the sequences in order, at most ``limit`` of them."""
-        return list(self.frame_list())[: self.limit]
+        return list(self.frames)
 
+    @cached_property
     def frame_list_hash(self) -> str:
-        """SHA-256 of the frames of ``sequences()``: part of every result's key."""
-        frames = self.frame_list()
-        chosen = {name: frames[name] for name in self.sequences()}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of ``frames``: part of every result's key."""
+        return hashlib.sha256(json.dumps(self.frames, sort_keys=True).encode()).hexdigest()
 
-    def identity(self) -> dict[str, object]:
-        """What decides the data set's content, for result keys: never its title or summary."""
+    def source(self) -> dict[str, object]:
+        """What decides the content of a sequence, for result keys: never the data set's title or summary."""
         return {
             "name": self.card.name,
             "loader": self.card.loader,
             "options": dict(sorted(self.card.options.items())),
-            "frames": self.frame_list_hash(),
         }
 
 
@@ -65,11 +70,11 @@ class SceneCache:
 
     def __init__(self, budget: int = 2**30) -> None:
         self.budget = budget
-        self.scenes: dict[tuple[str, str], Scene] = {}
+        self.scenes: dict[tuple[str, ...], Scene] = {}
 
     def load(self, dataset: Dataset, sequence: str) -> Scene:
         """The scene, from memory where possible."""
-        key = (dataset.frame_list_hash(), sequence)
+        key = (dataset.card.name, sequence, *dataset.frames[sequence])
         if key in self.scenes:
             return self.scenes[key]
         scene = dataset.load(sequence)

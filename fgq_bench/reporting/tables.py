@@ -95,7 +95,7 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
             if not scheme:
                 raise UserError(f"report {card.name}: row {row!r} is not of the form 'METHOD[:PRESET] SCHEME'")
             request = Request(
-                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend, limit=limit, device=device
+                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend, limit=limit or card.sequences, device=device
             )  # fmt: skip
             runs += plan(request, loaded)
     return runs

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 RANK_TOLERANCE = 1e-12  # relative size below which a spread counts as zero
+THREADED = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,14 @@ def umeyama(source: Array, target: Array, *, with_scale: bool, unique: bool = Tr
     return Similarity(scale, rotation, mean_target - scale * rotation @ mean_source)
 
 
+def search_threads(points: int) -> int:
+    """Threads for a search of that many points: all cores (-1), or one where starting threads costs more than it saves."""
+    return -1 if points >= THREADED else 1
+
+
 def nearest_points(tree: cKDTree, points: Array, within: float = np.inf) -> tuple[Array, NDArray[np.intp]]:
     """Distance [N] and row [N] of the tree's point nearest to each of ``points`` [N, 3]; infinite beyond ``within``."""
-    found = tree.query(points, distance_upper_bound=within, workers=-1)
+    found = tree.query(points, distance_upper_bound=within, workers=search_threads(len(points)))
     return cast(tuple[Array, NDArray[np.intp]], found)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from fgq_bench.tasks.alignment import nearest_points
+from fgq_bench.tasks.alignment import nearest_points, search_threads
 
 Array = NDArray[np.float64]
 NEIGHBOURS = 30  # Open3D's default, the point itself included
@@ -47,7 +47,7 @@ def estimate_normals(tree: cKDTree, neighbours: int = NEIGHBOURS) -> Array:
     normals = np.empty_like(points)
     for start in range(0, len(points), CHUNK):
         part = slice(start, start + CHUNK)
-        _, index = tree.query(points[part], count, workers=-1)
+        _, index = tree.query(points[part], count, workers=search_threads(len(points[part])))
         patch = np.take(points, index.reshape(-1, count), 0)  # [n, k, 3]
         patch -= np.einsum("nki->ni", patch)[:, None] / count
         _, vectors = np.linalg.eigh(patch.transpose(0, 2, 1) @ patch)

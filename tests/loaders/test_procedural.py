@@ -128,7 +128,7 @@ def test_cameras_are_outside_of_everything(family: Family) -> None:
 
 def test_limit_changes_the_frame_list_hash() -> None:
     card = load_card(DatasetCard, "procedural-rooms")
-    assert open_dataset(card, limit=4).frame_list_hash() != open_dataset(card).frame_list_hash()
+    assert open_dataset(card, limit=4).frame_list_hash != open_dataset(card).frame_list_hash
 
 
 def test_bad_option_and_sequence_are_named() -> None:

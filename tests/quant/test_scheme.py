@@ -38,7 +38,7 @@ def test_bad_scheme_is_explained(text: str, fault: str) -> None:
 
 
 def test_group_that_does_not_divide_names_the_layer() -> None:
-    with pytest.raises(UserError, match="group size 128 does not divide the 192 inputs of a.b"):
+    with pytest.raises(UserError, match=r"group size 128 does not divide the 192 inputs of a\.b"):
         Scheme.parse("w4a16g128").groups_of(192, "a.b")
 
 

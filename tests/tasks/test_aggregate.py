@@ -19,12 +19,17 @@ class Toy(Task):
     alignment = "none"
     weighted_by = "pairs"
 
-    def score(self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None) -> SequenceScore:
+    def score(
+        self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
+    ) -> SequenceScore:
         raise AssertionError
 
 
 def scores(values: list[float], weights: list[float], categories: str) -> list[SequenceScore]:
-    return [SequenceScore(str(i), c, w, {"x": v}) for i, (v, w, c) in enumerate(zip(values, weights, categories, strict=True))]
+    return [
+        SequenceScore(str(i), c, w, {"x": v})
+        for i, (v, w, c) in enumerate(zip(values, weights, categories, strict=True))
+    ]
 
 
 def test_pooled_and_category_means() -> None:

@@ -25,9 +25,7 @@ def test_known_values() -> None:
     assert errors["delta_1.25"] == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(
-    ("alignment", "scale", "shift"), [("none", 1, 0), ("median", 3, 0), ("scale+shift", 3, 0.7)]
-)
+@pytest.mark.parametrize(("alignment", "scale", "shift"), [("none", 1, 0), ("median", 3, 0), ("scale+shift", 3, 0.7)])
 def test_alignment_undoes_exactly_its_own_ambiguity(alignment: str, scale: float, shift: float) -> None:
     torch.manual_seed(0)
     depth = 1 + torch.rand(2, 8, 8, dtype=torch.float64)

@@ -77,7 +77,9 @@ def test_small_angles_are_accurate() -> None:
     angle = 1e-7
     rotation = torch.eye(3, dtype=torch.float64)
     rotation[0, 1], rotation[1, 0] = -angle, angle
-    assert rotation_angle(rotation, torch.eye(3, dtype=torch.float64)).item() == pytest.approx(np.degrees(angle), rel=1e-6)
+    assert rotation_angle(rotation, torch.eye(3, dtype=torch.float64)).item() == pytest.approx(
+        np.degrees(angle), rel=1e-6
+    )
 
 
 def test_direction_is_folded_and_undefined_direction_fails() -> None:

@@ -30,7 +30,13 @@ class Losses:
 
     def total(self) -> Tensor:
         """Weighted sum."""
-        return POSE_WEIGHT * self.pose + RELATIVE_WEIGHT * self.relative + PATCH_WEIGHT * self.patch + self.depth + self.points
+        return (
+            POSE_WEIGHT * self.pose
+            + RELATIVE_WEIGHT * self.relative
+            + PATCH_WEIGHT * self.patch
+            + self.depth
+            + self.points
+        )
 
 
 class PatchProbes(nn.Module):

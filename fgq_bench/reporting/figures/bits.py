@@ -12,10 +12,10 @@ from fgq_bench.reporting.statistics import interval
 from fgq_bench.reporting.tables import Row
 
 
-def _cost(row: Row) -> tuple[float, float]:
-    """Order of schemes along the axis: stored bits, then activation bits."""
+def _cost(row: Row) -> tuple[int, int]:
+    """Order of schemes along the axis: weight bits, then activation bits."""
     scheme = row.runs[0].scheme
-    return scheme.weight_bits + scheme.activation_bits, scheme.activation_bits
+    return scheme.weight_bits, scheme.activation_bits
 
 
 def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) -> list[Path]:
@@ -27,7 +27,7 @@ def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) ->
     for axis, column in zip(axes[0], columns, strict=True):
         for row in rows:
             sample = row.sample(column)
-            if row.runs[0].scheme.is_float and sample is not None:
+            if row.runs[0].scheme.is_float and sample is not None and column.task != "agreement":
                 span = interval(sample)
                 axis.axhspan(span.low * column.factor, span.high * column.factor, color="0.85", label="full precision")
                 axis.axhline(span.value * column.factor, color="0.5", linewidth=1)
@@ -39,6 +39,8 @@ def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) ->
             axis.errorbar(
                 [x for x, _ in shown], value, error, marker="o", capsize=2, color=COLOURS[index % 7], label=method
             )
+        if column.task == "agreement":  # full precision is exactly 0 there
+            axis.set_yscale("log")
         axis.set_xticks(range(len(schemes)), schemes, rotation=30, ha="right")
         axis.set_title(column.heading)
     axes[0][0].legend(loc="best", fontsize=8)

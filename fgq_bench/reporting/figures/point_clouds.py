@@ -18,8 +18,9 @@ PIXELS, ELEVATION, TURN = 220, 35.0, 25.0  # image size; viewpoint in degrees ab
 
 
 def _viewpoint() -> Tensor:
+    """Rotation to a viewer above the first camera: rows are its right, down and forward axes."""
     pitch, yaw = np.radians(ELEVATION), np.radians(TURN)
-    about_x = torch.tensor([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
+    about_x = torch.tensor([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     about_y = torch.tensor([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
     return (about_x @ about_y).double()
 
@@ -35,6 +36,13 @@ def splat(points: Tensor, colours: Tensor, centre: Tensor, radius: float) -> NDA
     for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
         image[y + dy, x + dx] = tint
     return image
+
+
+def _framing(points: Tensor) -> tuple[Tensor, float]:
+    """Centre [3] and radius of the view that shows all but the outermost 2 % of ``points`` on each side."""
+    local = points @ _viewpoint().T
+    low, high = (torch.quantile(local[:: max(1, len(local) // 100_000)], q, dim=0) for q in (0.02, 0.98))
+    return (low + high) / 2 @ _viewpoint(), 0.55 * float((high - low)[:2].max())
 
 
 def predicted_points(prediction: SequencePrediction, image_hw: tuple[int, int]) -> Tensor:
@@ -57,9 +65,7 @@ def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], 
         scale = scene.depth.double().median() / prediction.depth.double().median()
         clouds[name] = predicted_points(prediction, (scene.images.shape[-2], scene.images.shape[-1])) * scale
     colours = scene.images.permute(0, 2, 3, 1).reshape(-1, 3)
-    centre = truth.reshape(-1, 3).median(0).values
-    distance: Tensor = (truth.reshape(-1, 3) - centre).norm(dim=-1)
-    radius = 1.2 * float(distance.quantile(0.8))
+    centre, radius = _framing(truth.reshape(-1, 3))
     figure, axes = new_figure(1, len(clouds), 3 * len(clouds), 3.2)
     for axis, (name, points) in zip(axes[0], clouds.items(), strict=True):
         axis.imshow(splat(points.reshape(-1, 3), colours, centre, radius), interpolation="nearest")

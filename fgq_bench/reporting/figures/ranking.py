@@ -52,6 +52,6 @@ def draw_ranking(samples: dict[str, Sample], higher_is_better: bool, title: str,
         axis.plot([x, x], [first - 0.2, last + 0.2], color="black", linewidth=3, solid_capstyle="butt")
     axis.set_yticks(rows, names)
     axis.invert_yaxis()
-    axis.set_xlabel("mean rank over sequences (1 = best); black bars: no difference at 95 %")
+    axis.set_xlabel("mean rank over sequences; bars join what is not told apart")
     figure.suptitle(title, fontsize=9)
     return save_figure(figure, stem)

@@ -13,7 +13,7 @@ from fgq_bench.reporting.figures.depth_sheet import draw_depth_sheet
 from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
 from fgq_bench.reporting.figures.ranking import draw_ranking
 from fgq_bench.reporting.tables import Row, read_rows
-from fgq_bench.results import Store, content_key
+from fgq_bench.results import Store
 from fgq_bench.tasks.base import SequencePrediction
 
 FIELDS = frozenset({"pose_enc", "depth"})
@@ -22,7 +22,9 @@ FIELDS = frozenset({"pose_enc", "depth"})
 def write_report_figures(
     card: ReportCard, runs: list[Run], store: Store, cache: PredictionCache, folder: Path
 ) -> list[Path]:
-    """Draw what the stored results and cached predictions allow; returns the paths written."""
+    """Draw what the stored results and cached predictions allow (cards with ``pictures`` only); returns the paths."""
+    if not card.pictures:
+        return []
     columns = [Column.parse(text) for text in card.columns]
     shown = {column.task: column for column in reversed(columns)}  # the first column of each task
     paths: list[Path] = []
@@ -52,7 +54,7 @@ def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: P
     sequence = dataset.sequences()[0]
     predictions: dict[str, SequencePrediction] = {}
     for run in chosen:
-        cached = cache.get(content_key(run.prediction()), sequence, FIELDS)
+        cached = cache.get(run.prediction_key(sequence), FIELDS)
         if cached is not None:
             predictions[f"{run.method.label} {run.scheme}"] = cached
     if not predictions:
