@@ -24,5 +24,5 @@ def test_concurrent_runners_write_what_one_writes(tmp_path: Path) -> None:
     ]
     assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
     assert results(tmp_path / "two") == results(tmp_path / "one")
-    assert len(Store(tmp_path / "two" / "results").all()) == 6
+    assert len(Store(tmp_path / "two" / "results").all()) == 10
     assert not list((tmp_path / "two").rglob(".*"))

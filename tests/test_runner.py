@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from fgq_bench import runner
+from fgq_bench import compiling, predictions, runner
 from fgq_bench.errors import OutputError, UserError
+from fgq_bench.loaders.scene import Scene
+from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.results import Store
 from fgq_bench.runner import Sweep, Workspace
+from fgq_bench.tasks.base import SequencePrediction
 
-REQUEST = Request(["fp", "rtn"], ["w4a4", "w8a8"], ["procedural-objects"], limit=2)
+REQUEST = Request(["fp", "rtn"], ["w4a4", "w8a8"], ["procedural-objects"], ["pose", "depth", "agreement"], limit=2)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_cached_predictions_are_rescored_without_the_model(
 def test_interrupted_and_resumed_gives_the_same_bytes(
     done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = runner.predict, 0
+    original, calls = predictions.predict, 0
 
     def interrupted(*args: object) -> object:
         nonlocal calls
@@ -98,7 +101,7 @@ def test_order_of_cells_and_cache_do_not_matter(done: Path, loaded: LoadedModel,
 def test_a_failing_cell_is_a_result_and_is_retried(
     done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = runner.compiled
+    original = compiling.compiled
 
     def failing(folder: Path, run: Run) -> object:
         if str(run.scheme) == "w4a4":
@@ -142,10 +145,13 @@ def test_a_longer_run_reuses_the_predictions_of_a_shorter_one(
     done: Path, loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = shutil.copytree(done, tmp_path / "copy")
-    original, predicted = runner.predict, []
-    monkeypatch.setattr(
-        runner, "predict", lambda m, scene, *a: predicted.append(scene.sequence) or original(m, scene, *a)
-    )
+    predicted: list[str] = []
+
+    def counted(model: ReconstructionModel, scene: Scene, dtype: str, fields: frozenset[str]) -> SequencePrediction:
+        predicted.append(scene.sequence)
+        return predictions.predict(model, scene, dtype, fields)
+
+    monkeypatch.setattr(runner, "predict", counted)
     Sweep(Workspace(copy)).execute(plan(replace(REQUEST, methods=["fp"], limit=3), loaded))
     assert predicted == ["objects-test-0002"]
 

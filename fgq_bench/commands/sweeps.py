@@ -18,7 +18,13 @@ from fgq_bench.runner import Outcome, Overwrite, Sweep, Workspace, split_pending
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read
 
-HEADLINES = {"pose": "auc@30", "depth": "delta_1.25_median", "agreement": "rotation"}  # one number per task
+HEADLINES = {  # one number per task
+    "pose": "auc@30",
+    "depth": "delta_1.25_median",
+    "pointmap": "acc_mean_depth+camera",
+    "trajectory": "ate_sim3",
+    "agreement": "rotation",
+}
 
 
 def run_request(request: Request, output: Path, overwrite: str, cache: str, dry_run: bool, as_json: bool) -> int:

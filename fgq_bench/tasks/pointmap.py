@@ -46,11 +46,12 @@ def score_points(predicted: Array, truth: Cloud, icp_threshold: float) -> dict[s
     completeness, backward = nearest(truth, cloud)
     missing = (0, len(predicted) - len(aligned))
     accuracy = np.pad(np.minimum(accuracy, LARGE), missing, constant_values=LARGE)
+    completeness = np.minimum(completeness, LARGE)
     forward = np.pad(forward, missing)
     values: dict[str, float] = {}
     for name, mean in (("mean", np.mean), ("median", np.median)):
         values[f"acc_{name}"] = float(mean(accuracy))
-        values[f"comp_{name}"] = float(mean(np.minimum(completeness, LARGE)))
+        values[f"comp_{name}"] = float(mean(completeness))
         values[f"nc_{name}"] = float(mean(forward) + mean(backward)) / 2
     return values
 

@@ -6,9 +6,11 @@ from fgq_bench.suggest import unknown
 from fgq_bench.tasks.agreement import Agreement
 from fgq_bench.tasks.base import Task
 from fgq_bench.tasks.depth import Depth
+from fgq_bench.tasks.pointmap import PointMap
 from fgq_bench.tasks.pose import Pose
+from fgq_bench.tasks.trajectory import Trajectory
 
-TASKS: dict[str, Task] = {task.name: task for task in (Pose(), Depth(), Agreement())}
+TASKS: dict[str, Task] = {task.name: task for task in (Pose(), Depth(), PointMap(), Trajectory(), Agreement())}
 
 
 def find_task(name: str) -> Task:

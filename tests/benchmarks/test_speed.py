@@ -39,8 +39,9 @@ def compare(
     """Benchmark ``function``; returns how many times faster it is than ``other``."""
     function()
     seconds = median_seconds(other)
-    benchmark.pedantic(function, rounds=5)
-    ratio = seconds / benchmark.stats.stats.median
+    benchmark.pedantic(function, rounds=5)  # type: ignore[no-untyped-call]
+    assert benchmark.stats is not None
+    ratio = float(seconds / benchmark.stats.stats.median)
     benchmark.extra_info.update({"against": label, "against_seconds": seconds, "ratio": ratio})
     return ratio
 

@@ -14,7 +14,8 @@ from fgq_bench import cli
 from fgq_bench.errors import UserError
 
 VERBS = ["list", "show", "run", "run-all", "report", "quantize", "evaluate", "train-tiny", "doctor"]
-RTN = ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-objects", "--limit", "1"]
+TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
+RTN = ["run", *TASKS, "-m", "rtn", "-b", "w4a4", "-d", "procedural-objects", "--limit", "1"]
 
 
 def call(*arguments: str | Path) -> str:
@@ -63,7 +64,7 @@ def test_run_json_then_everything_is_stored(tmp_path: Path) -> None:
 def test_quantize_then_evaluate(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     assert "total_bf16" in call("quantize", "-m", "rtn", "-b", "w4a4", "-o", path)
-    scores = json.loads(call("evaluate", path, "-d", "procedural-objects", "--limit", "1", "--json"))
+    scores = json.loads(call("evaluate", path, *TASKS, "-d", "procedural-objects", "--limit", "1", "--json"))
     run = json.loads(call(*RTN, "--output", tmp_path / "runs", "--json"))
     assert scores == {row["task"]: row["metrics"] for row in run}
 

@@ -21,6 +21,7 @@ SHORT = (
     Phase(3, 2, 2, rate=(1e-4, 1e-3), studio=(1, 0.5)),
     Phase(3, 2, 2, rate=(1e-3, 1e-3), studio=(0.5, 0), rooms=(0.5, 0.5)),
 )
+HEADS = (Phase(2, 2, 2, rate=(1e-3, 1e-3), heads_only=True),)
 
 
 @pytest.fixture(autouse=True)
@@ -95,13 +96,23 @@ def test_run_writes_curves_and_checkpoint(tmp_path: Path) -> None:
 
 
 def test_one_batch_can_be_learned(tmp_path: Path) -> None:
-    """Thirty steps on the same scenes halve the loss: gradients flow through every part."""
+    """Twenty steps on the same scenes cut the loss by a third at least: gradients flow through every part."""
     trainer = make(tmp_path, (Phase(40, 2, 2, rate=(2e-3, 2e-3), studio=(1, 1)),))
     losses = []
-    for _ in range(30):
+    for _ in range(20):
         losses.append(trainer.train_step()["patch"])
         trainer.step = 0
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.67 * losses[0]
+
+
+def test_training_the_heads_leaves_the_trunk_alone(tmp_path: Path) -> None:
+    trainer = make(tmp_path, HEADS)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train_step()
+    trainer.train_step()
+    after = trainer.model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"depth_head", "point_head"}
 
 
 def test_muon_gets_the_matrices_of_blocks_only() -> None:
@@ -113,7 +124,7 @@ def test_muon_gets_the_matrices_of_blocks_only() -> None:
 def test_gradient_is_scaled_and_the_value_is_not() -> None:
     x = torch.tensor([2.0], requires_grad=True)
     y = scale_gradient(x, 0.25)
-    y.sum().backward()  # type: ignore[no-untyped-call]
+    y.sum().backward()
     assert y.item() == 2
     assert x.grad is not None
     assert x.grad.item() == 0.25

@@ -13,6 +13,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.artifact import QuantizedModel
+from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.size import count_bytes
 
 
@@ -34,8 +35,10 @@ def test_bytes_add_up_and_match_the_file(micro: VGGT, tmp_path: Path) -> None:
 
 def test_install_shares_what_did_not_change(micro: VGGT) -> None:
     small = api.quantize(micro, "rtn", "w4a4").install(micro, execute)
-    assert small.depth_head.projects[0].weight.data_ptr() == micro.depth_head.projects[0].weight.data_ptr()  # type: ignore[operator, union-attr]
-    assert isinstance(micro.aggregator.frame_blocks[0].attn.qkv, torch.nn.Linear)  # type: ignore[union-attr]
+    name = "depth_head.projects.0.weight"
+    assert small.get_parameter(name).data_ptr() == micro.get_parameter(name).data_ptr()
+    assert isinstance(micro.get_submodule("aggregator.frame_blocks.0.attn.qkv"), torch.nn.Linear)
+    assert isinstance(small.get_submodule("aggregator.frame_blocks.0.attn.qkv"), QuantLinear)
 
 
 def test_overrides_replace_a_tensor(micro: VGGT, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_floor_of_the_scale() -> None:
 def test_asymmetric_range_includes_zero() -> None:
     x = torch.tensor([[3.0, 4.0, 5.0]])
     codes, scale, zero = quantize_rows(x, 8, asymmetric=True)
+    assert zero is not None
     assert dequantize(torch.zeros(1, 1) + zero, scale, zero).item() == 0
     assert (dequantize(codes, scale, zero) - x).abs().max() <= scale.item()
 

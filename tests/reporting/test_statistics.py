@@ -56,7 +56,7 @@ def test_marks_best_with_its_ties_then_second() -> None:
 
 def result(values: list[float]) -> Result:
     rows = [{"sequence": f"s{i}", "category": "ab"[i % 2], "weight": 1.0 + i, "x": v} for i, v in enumerate(values)]
-    value = float(np.average(values, weights=[row["weight"] for row in rows]))
+    value = float(np.average(np.array(values), weights=1.0 + np.arange(len(values))))
     entry = {"value": value}
     return Result("accuracy", "k", {}, "ok", metrics={"x": entry, "x/category": entry}, sequences=rows)
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from fgq_bench.geometry import encode_pose
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.tasks.alignment import icp, umeyama
 from fgq_bench.tasks.base import SequencePrediction
-from fgq_bench.tasks.pointmap import LARGE, PointMap, true_points
-from fgq_bench.tasks.pointmap_metrics import build_cloud, build_tree, estimate_normals, nearest, spatial_order
+from fgq_bench.tasks.pointmap import LARGE, PointMap, score_points, true_points
+from fgq_bench.tasks.pointmap_metrics import build_cloud, distinct_rows, nearest, spatial_order
 
 Array = NDArray[np.float64]
 SIZE, FRAMES = 24, 2
@@ -23,7 +25,7 @@ WORST = {m.name: 0.0 if m.higher_is_better else LARGE for m in PointMap.metrics}
 
 
 def make_scene() -> Scene:
-    """Two cameras 10 cm apart before a wavy wall at 2 m; 36 x 36 pixels would see 2 m of it."""
+    """Two cameras 10 cm apart before a wavy wall at 2 m."""
     rows, columns = torch.meshgrid(torch.arange(SIZE) / SIZE, torch.arange(SIZE) / SIZE, indexing="ij")
     depth = 2 + 0.2 * torch.sin(5 * columns) * torch.cos(4 * rows) + torch.tensor([0.0, 0.05])[:, None, None]
     extrinsics = torch.eye(3, 4).repeat(FRAMES, 1, 1)
@@ -67,7 +69,7 @@ def test_metrics_match_official(golden_metrics: dict[str, Any]) -> None:
 def test_normals_match_open3d() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-1, 1, (2, 400))
-    normals = estimate_normals(build_tree(np.stack([x, y, 0.3 * np.sin(3 * x) * np.cos(2 * y)], -1)))
+    normals = build_cloud(np.stack([x, y, 0.3 * np.sin(3 * x) * np.cos(2 * y)], -1)).normals
     expected = np.array(  # rows 0, 57, 399 of estimate_normals of Open3D 0.20.0
         [
             [-0.196606085066, -0.337251424948, 0.920656028974],
@@ -80,15 +82,28 @@ def test_normals_match_open3d() -> None:
 
 
 def test_normals_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = build_tree(np.random.default_rng(3).normal(size=(100, 3)))
-    whole = estimate_normals(tree)
+    points = np.random.default_rng(3).normal(size=(100, 3))
+    whole = build_cloud(points).normals
     monkeypatch.setattr("fgq_bench.tasks.pointmap_metrics.CHUNK", 33)
-    np.testing.assert_array_equal(estimate_normals(tree), whole)
+    np.testing.assert_array_equal(build_cloud(points).normals, whole)
 
 
 def test_normals_of_a_small_flat_cloud() -> None:
     flat = np.random.default_rng(4).normal(size=(5, 3)) * [1, 1, 0]
-    np.testing.assert_allclose(np.abs(estimate_normals(build_tree(flat))), [[0, 0, 1]] * 5, atol=1e-9)
+    np.testing.assert_allclose(np.abs(build_cloud(flat).normals), [[0, 0, 1]] * 5, atol=1e-9)
+
+
+def test_copies_beyond_a_patch_change_nothing_and_are_not_searched() -> None:
+    places = np.random.default_rng(6).normal(size=(40, 3))
+    points = np.concatenate([places, np.repeat(places[:3], 500, 0)])
+    rows = distinct_rows(points)
+    counts = np.unique(points[rows], axis=0, return_counts=True)[1]
+    assert sorted(counts) == [1] * 37 + [30] * 3
+    cloud, other = build_cloud(points), build_cloud(places + 0.01)
+    found, index = cKDTree(points).query(other.points)
+    distance, cosine = nearest(other, cloud)
+    np.testing.assert_allclose(distance, found)
+    np.testing.assert_allclose(cosine, np.abs((other.normals * cloud.normals[index]).sum(-1)), atol=1e-9)
 
 
 def test_spatial_order_is_a_permutation() -> None:
@@ -150,15 +165,13 @@ def test_the_alignment_states_the_threshold() -> None:
     assert "0.1 m" in PointMap.alignment
 
 
-def test_missing_completeness_is_not_an_accuracy_error() -> None:
+def test_predicting_half_of_the_wall_twice_costs_completeness() -> None:
     scene = make_scene()
     prediction = perfect(scene)
     assert prediction.points is not None
-    prediction.points[:, :, 12:] = prediction.points[:, :, :12].clone()  # half of the wall predicted twice
-    found = values(scene, prediction, NoIcp())
-    mirrored = values(scene, prediction)
-    assert found["comp_mean_points"] > found["acc_mean_points"]
-    assert mirrored["comp_mean_points"] > 2 * mirrored["acc_mean_points"]
+    prediction.points[:, :, 12:] = prediction.points[:, :, :12].clone()
+    found = values(scene, prediction)
+    assert found["comp_mean_points"] > 2 * found["acc_mean_points"]
 
 
 def test_invalid_pixels_are_never_looked_at() -> None:
@@ -183,17 +196,28 @@ def test_a_scene_without_depth_is_named() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_one_broken_point_counts_as_far_away(bad: float) -> None:
+def test_broken_points_count_as_far_away(bad: float) -> None:
     scene = make_scene()
     prediction = perfect(scene)
     assert prediction.points is not None
-    prediction.points[0, 3, 4] = bad
+    prediction.points[:, : SIZE // 4, :, 1] = bad
     found = values(scene, prediction)
-    total = FRAMES * SIZE**2
-    assert found["acc_mean_points"] == pytest.approx(LARGE / total)
+    assert found["acc_mean_points"] == pytest.approx(LARGE / 4)
     assert found["acc_median_points"] == pytest.approx(0, abs=1e-6)
-    assert found["nc_mean_points"] == pytest.approx(1 - 0.5 / total, abs=1e-3)
-    assert found["comp_mean_points"] < 0.01
+    assert found["nc_mean_points"] == pytest.approx((0.75 + 1) / 2, abs=0.01)
+    assert found["comp_mean_points"] < 0.1
+
+
+def test_normal_consistency_averages_both_directions() -> None:
+    truth = build_cloud(np.random.default_rng(7).normal(size=(300, 3)))
+    predicted = truth.points + 0.5 * np.random.default_rng(8).normal(size=(300, 3))
+    first = umeyama(predicted, truth.points, with_scale=True).apply(predicted)
+    cloud = build_cloud(icp(first, truth.tree, 0.2).transform.apply(first))
+    (_, forward), (_, backward) = nearest(cloud, truth), nearest(truth, cloud)
+    found = score_points(predicted, truth, 0.2)
+    assert abs(forward.mean() - backward.mean()) > 0.01
+    assert found["nc_mean"] == pytest.approx((forward.mean() + backward.mean()) / 2)
+    assert found["nc_median"] == pytest.approx((np.median(forward) + np.median(backward)) / 2)
 
 
 BROKEN = {"nan": math.nan, "inf": math.inf, "constant": 0.1}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,27 +14,6 @@ ITERATION_DECAY = 0.6  # weight of a refinement step relative to the next one (V
 CONFIDENCE_REWARD = 0.1  # pull of the confidence away from zero
 POSE_WEIGHT, RELATIVE_WEIGHT, PATCH_WEIGHT = 5.0, 0.5, 1.0
 DENSE_GRADIENT = 0.05  # share of the dense heads' gradient that reaches the trunk: theirs is the loudest by far
-
-
-@dataclass
-class Losses:
-    """Scalars of one step."""
-
-    pose: Tensor
-    relative: Tensor
-    patch: Tensor
-    depth: Tensor
-    points: Tensor
-
-    def total(self) -> Tensor:
-        """Weighted sum."""
-        return (
-            POSE_WEIGHT * self.pose
-            + RELATIVE_WEIGHT * self.relative
-            + PATCH_WEIGHT * self.patch
-            + self.depth
-            + self.points
-        )
 
 
 class PatchProbes(nn.Module):
@@ -96,30 +73,46 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return factor * x + (1 - factor) * x.detach()
 
 
-def compute_losses(model: VGGT, probes: PatchProbes, batch: Batch, dense_frame: Tensor) -> Losses:
-    """All losses of a batch.
-
-    The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``dense_frame`` [1], of
-    the first half of the sequences.
-    """
+def dense_losses(
+    model: VGGT, levels: dict[int, Tensor], batch: Batch, rows: int, frames: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Depth and point losses on ``frames`` [n] of the first ``rows`` sequences."""
     image_hw = (batch.images.shape[-2], batch.images.shape[-1])
-    levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
     start = model.aggregator.patch_start
-    poses = model.camera_head(levels[model.config.depth - 1][:, :, 0])
-    patch = probes(list(levels.values()), batch.points, start)
 
-    def dense(x: Tensor) -> Tensor:
-        return x[: max(1, len(x) // 2)].index_select(1, dense_frame)
+    def chosen(x: Tensor) -> Tensor:
+        return x[:rows].index_select(1, frames)
 
-    pyramid = [scale_gradient(dense(levels[index]), DENSE_GRADIENT) for index in model.config.dpt_levels]
+    pyramid = [scale_gradient(chosen(levels[index]), DENSE_GRADIENT) for index in model.config.dpt_levels]
     depth, depth_conf = activate_depth(model.depth_head(pyramid, image_hw, start).float())
     points, points_conf = activate_points(model.point_head(pyramid, image_hw, start).float())
-    depth_error = (depth.log() - dense(batch.depth).log()).abs()
-    points_error = (points - dense(batch.points)).abs().sum(-1)
-    return Losses(
-        pose_loss(poses, batch.pose_enc),
-        relative_loss(poses[-1], batch.pose_enc),
-        patch,
-        confident(depth_error, depth_conf),
-        confident(points_error, points_conf),
-    )
+    depth_error = (depth.log() - chosen(batch.depth).log()).abs()
+    points_error = (points - chosen(batch.points)).abs().sum(-1)
+    return confident(depth_error, depth_conf), confident(points_error, points_conf)
+
+
+def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frame: Tensor) -> dict[str, Tensor]:
+    """Weighted losses of a batch by name; their sum is minimised.
+
+    The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``frame`` [1], of half of
+    the sequences.
+    """
+    levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
+    poses = model.camera_head(levels[model.config.depth - 1][:, :, 0])
+    depth, points = dense_losses(model, levels, batch, max(1, len(batch.images) // 2), frame)
+    patch = probes(list(levels.values()), batch.points, model.aggregator.patch_start)
+    return {
+        "pose": POSE_WEIGHT * pose_loss(poses, batch.pose_enc),
+        "relative": RELATIVE_WEIGHT * relative_loss(poses[-1], batch.pose_enc),
+        "patch": PATCH_WEIGHT * patch,
+        "depth": depth,
+        "points": points,
+    }
+
+
+def head_losses(model: VGGT, batch: Batch, frame: Tensor) -> dict[str, Tensor]:
+    """Losses of the dense heads alone, on ``frame`` [1] of every sequence; the trunk gets no gradient."""
+    with torch.no_grad():
+        levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
+    depth, points = dense_losses(model, levels, batch, len(batch.images), frame)
+    return {"depth": depth, "points": points}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
-from fgq_bench.models.training.losses import Losses, PatchProbes, compute_losses
+from fgq_bench.models.training.losses import PatchProbes, head_losses, joint_losses
 from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 Validate = Callable[[VGGT], dict[str, float]]
 EMA_DECAY = 0.998
 CLIP_NORM = 1.0
+PARTS = ("pose", "relative", "patch", "depth", "points")  # weighted losses in the curve; nan where not trained
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -70,24 +71,27 @@ class Trainer:
         )
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (self.muon, self.adam)
         self.step = 0
-        self.compiled = torch.compile(self._loss, dynamic=False)
+        self.compiled = torch.compile(self._losses, dynamic=False)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _loss(
-        self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, dense_frame: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, frame: Tensor, heads_only: bool
+    ) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             batch = Batch(images, pose_enc, depth, points)
-            losses: Losses = compute_losses(self.model, self.probes, batch, dense_frame)
-            parts = torch.stack([losses.pose, losses.relative, losses.patch, losses.depth, losses.points])
-            return losses.total(), parts.detach()
+            if heads_only:
+                return head_losses(self.model, batch, frame)
+            return joint_losses(self.model, self.probes, batch, frame)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what the curve records."""
         knobs = knobs_at(self.recipe, self.step)
         batch = make_batch(draw_batch(self.step, knobs, self.seed), self.model.config.image_size, self.device)
-        dense_frame = torch.tensor([self.step % knobs.phase.frames], device=self.device)
-        loss, parts = self.compiled(batch.images, batch.pose_enc, batch.depth, batch.points, dense_frame)
+        frame = torch.tensor([self.step % knobs.phase.frames], device=self.device)
+        losses = self.compiled(
+            batch.images, batch.pose_enc, batch.depth, batch.points, frame, heads_only=knobs.phase.heads_only
+        )
+        loss = torch.stack(list(losses.values())).sum()
         loss.backward()
         norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.probes.parameters()], CLIP_NORM)
         for optimiser in self.optimisers:
@@ -100,10 +104,9 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self.step += 1
-        names = ("pose", "relative", "patch", "depth", "points")
-        losses = dict(zip(names, parts.tolist(), strict=True))
+        parts = {name: losses[name].item() if name in losses else float("nan") for name in PARTS}
         knob = {name: getattr(knobs, name) for name in ("rate", "studio", "spread", "rooms")}
-        return {"step": self.step, "loss": loss.item(), **losses, "norm": norm.item(), **knob}
+        return {"step": self.step, "loss": loss.item(), **parts, "norm": norm.item(), **knob}
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
