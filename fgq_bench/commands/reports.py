@@ -46,6 +46,8 @@ def render(
     if output is not None:
         cache = PredictionCache(results.parent / "cache" / "predictions")
         write_reports(planned, store, cache, output, formats)
+        if not results.resolve().is_relative_to(output.resolve()):
+            copy_results(planned, store, output)
     if fill is not None or output is not None:
         return
     tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]]
@@ -67,20 +69,34 @@ def _fill(path: Path, planned: list[tuple[ReportCard, list[Run]]], store: Store)
 def write_reports(
     planned: list[tuple[ReportCard, list[Run]]], store: Store, cache: PredictionCache, output: Path, formats: str
 ) -> None:
-    """Write ``<report>.md|tex|csv`` and figures to ``output`` and, unless they are there already, the results."""
+    """Write ``<report>.md|tex|csv`` and its figures to ``output``; figures are drawn again only if a table changed."""
     chosen = [find_format(each) for each in formats.split(",")]
     for card, runs in planned:
-        tables, used, missing = build_tables(card, runs, store)
+        tables, _, missing = build_tables(card, runs, store)
+        changed = False
         for ending, renderer in chosen:
             head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
-            write_text(output / f"{card.name}.{ending}", head + "\n".join(renderer(table) for table in tables))
-        for result in used:
-            if not (store.root / result.path()).is_relative_to(output):
-                write_json(output / "results" / result.path(), asdict(result))
-        figures = write_report_figures(card, runs, store, cache, output / "figures")
+            text = head + "\n".join(renderer(table) for table in tables)
+            changed |= _write_if_changed(output / f"{card.name}.{ending}", text)
+        figures = write_report_figures(card, runs, store, cache, output / "figures") if changed else []
         note = f" and {len(figures)} figures" if figures else ""
         note += f"; {len(missing)} cells are not stored" if missing else ""
-        print(f"wrote {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
+        verb = "wrote" if changed else "up to date:"
+        print(f"{verb} {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
+
+
+def copy_results(planned: list[tuple[ReportCard, list[Run]]], store: Store, output: Path) -> None:
+    """Copy the results that the reports show to ``output``/results, so that the folder stands for itself."""
+    for card, runs in planned:
+        for result in build_tables(card, runs, store)[1]:
+            write_json(output / "results" / result.path(), asdict(result))
+
+
+def _write_if_changed(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True
 
 
 def _table_json(table: Table) -> dict[str, object]:

@@ -18,6 +18,7 @@ from fgq_bench.models.training.recipe import truncate
 from fgq_bench.models.training.trainer import Trainer
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.predictions import predict
+from fgq_bench.reporting.figures.training_curve import draw_training_curve
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
@@ -65,4 +66,5 @@ def train(output: Path, device: str, seed: int, steps: int | None) -> None:
     datasets, scenes = validation_sets(), SceneCache()
     model = trainer.run(lambda candidate: validate(candidate, datasets, scenes))
     write_atomically(output / "vggt-tiny.safetensors", lambda temporary: save_model(model, temporary))
-    print(f"wrote {output / 'vggt-tiny.safetensors'}")
+    draw_training_curve(output / "scores.jsonl", output / "curve")
+    print(f"wrote {output / 'vggt-tiny.safetensors'} and curve.png")

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 RANK_TOLERANCE = 1e-12  # relative size below which a spread counts as zero
-THREADED = 10_000
+THREADED = 10_000  # points in a search from which threads pay
 
 
 @dataclass(frozen=True)

@@ -91,15 +91,15 @@ def dense_losses(
     return confident(depth_error, depth_conf), confident(points_error, points_conf)
 
 
-def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frame: Tensor) -> dict[str, Tensor]:
+def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frames: Tensor) -> dict[str, Tensor]:
     """Weighted losses of a batch by name; their sum is minimised.
 
-    The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``frame`` [1], of half of
+    The dense heads cost as much as all the rest and learn fastest, so they only see ``frames`` (one) of half of
     the sequences.
     """
     levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
     poses = model.camera_head(levels[model.config.depth - 1][:, :, 0])
-    depth, points = dense_losses(model, levels, batch, max(1, len(batch.images) // 2), frame)
+    depth, points = dense_losses(model, levels, batch, max(1, len(batch.images) // 2), frames)
     patch = probes(list(levels.values()), batch.points, model.aggregator.patch_start)
     return {
         "pose": POSE_WEIGHT * pose_loss(poses, batch.pose_enc),
@@ -110,9 +110,9 @@ def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frame: Tensor) 
     }
 
 
-def head_losses(model: VGGT, batch: Batch, frame: Tensor) -> dict[str, Tensor]:
-    """Losses of the dense heads alone, on ``frame`` [1] of every sequence; the trunk gets no gradient."""
+def head_losses(model: VGGT, batch: Batch, frames: Tensor) -> dict[str, Tensor]:
+    """Losses of the dense heads alone, on ``frames`` of every sequence; the trunk gets no gradient."""
     with torch.no_grad():
         levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
-    depth, points = dense_losses(model, levels, batch, len(batch.images), frame)
+    depth, points = dense_losses(model, levels, batch, len(batch.images), frames)
     return {"depth": depth, "points": points}

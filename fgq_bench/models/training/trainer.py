@@ -75,21 +75,22 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _losses(
-        self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, frame: Tensor, heads_only: bool
+        self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, frames: Tensor, heads_only: bool
     ) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             batch = Batch(images, pose_enc, depth, points)
             if heads_only:
-                return head_losses(self.model, batch, frame)
-            return joint_losses(self.model, self.probes, batch, frame)
+                return head_losses(self.model, batch, frames)
+            return joint_losses(self.model, self.probes, batch, frames)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what the curve records."""
         knobs = knobs_at(self.recipe, self.step)
         batch = make_batch(draw_batch(self.step, knobs, self.seed), self.model.config.image_size, self.device)
-        frame = torch.tensor([self.step % knobs.phase.frames], device=self.device)
+        dense_frames = range(self.step, self.step + (2 if knobs.phase.heads_only else 1))
+        frames = torch.tensor([frame % knobs.phase.frames for frame in dense_frames], device=self.device)
         losses = self.compiled(
-            batch.images, batch.pose_enc, batch.depth, batch.points, frame, heads_only=knobs.phase.heads_only
+            batch.images, batch.pose_enc, batch.depth, batch.points, frames, heads_only=knobs.phase.heads_only
         )
         loss = torch.stack(list(losses.values())).sum()
         loss.backward()
