@@ -33,7 +33,10 @@ def inspect_model(
     }
     write_json(output / "inspect.json", {"model": model, "dataset": dataset, "auc@30": auc, "magnitudes": magnitudes})
     draw_magnitudes(magnitudes, f"{model} on {dataset}, {len(scenes)} sequences", output / "magnitudes")
-    print_rows("activation magnitudes", magnitudes)
+    print_rows(
+        "activation magnitudes",
+        [{**row, "mean": f"{row['mean']:.2f}", "max": f"{row['max']:.1f}"} for row in magnitudes],
+    )
     rows = [
         {"attention of the global blocks": name, "AUC@30": f"{e['value']:.3f} [{e['ci_low']:.3f}, {e['ci_high']:.3f}]"}
         for name, e in auc.items()

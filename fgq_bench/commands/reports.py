@@ -27,7 +27,7 @@ def render(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Render one report, or all that have a result; print them, write them with the results they show, or fill a file."""
+    """Render one report, or all that have a quantized result; print them, write them with the results they show, or fill a file."""
     cards = [load_card(ReportCard, chosen) for chosen in ([name] if name else card_names("reports"))]
     store = Store(results)
     if not results.is_dir():
@@ -37,7 +37,7 @@ def render(
     planned = []
     for card in cards:
         runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), limit)
-        if name or any(store.get(cell) for run in runs for cell in run.cells()):
+        if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells()):
             planned.append((card, runs))
     if not planned:
         raise UserError(f"{results}: no result of any report is stored here")

@@ -28,5 +28,4 @@ RECIPE = (
     Phase(800, 4, 32, rate=(PEAK, PEAK), studio=(1, 0.2), spread=(0.7, 1), rooms=(0, 0.3)),
     Phase(200, 4, 32, rate=(PEAK, PEAK), studio=(0.2, 0.1), rooms=(0.3, 0.4)),
     Phase(1050, 4, 32, rate=(PEAK, 1e-5), studio=(0.1, 0), rooms=(0.4, 0.4)),
-    Phase(300, 4, 32, rate=(PEAK, 1e-5), rooms=(0.5, 0.5), heads_only=True),
 )

@@ -74,14 +74,14 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
 
 
 def dense_losses(
-    model: VGGT, levels: dict[int, Tensor], batch: Batch, rows: int, frames: Tensor
+    model: VGGT, levels: dict[int, Tensor], batch: Batch, rows: int, frame: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Depth and point losses on ``frames`` [n] of the first ``rows`` sequences."""
+    """Depth and point losses on ``frame`` [1] of the first ``rows`` sequences."""
     image_hw = (batch.images.shape[-2], batch.images.shape[-1])
     start = model.aggregator.patch_start
 
     def chosen(x: Tensor) -> Tensor:
-        return x[:rows].index_select(1, frames)
+        return x[:rows].index_select(1, frame)
 
     pyramid = [scale_gradient(chosen(levels[index]), DENSE_GRADIENT) for index in model.config.dpt_levels]
     depth, depth_conf = activate_depth(model.depth_head(pyramid, image_hw, start).float())
@@ -91,15 +91,15 @@ def dense_losses(
     return confident(depth_error, depth_conf), confident(points_error, points_conf)
 
 
-def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frames: Tensor) -> dict[str, Tensor]:
+def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frame: Tensor) -> dict[str, Tensor]:
     """Weighted losses of a batch by name; their sum is minimised.
 
-    The dense heads cost as much as all the rest and learn fastest, so they only see ``frames`` (one) of half of
+    The dense heads cost as much as all the rest and learn fastest, so they see one frame, ``frame`` [1], of half of
     the sequences.
     """
     levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
     poses = model.camera_head(levels[model.config.depth - 1][:, :, 0])
-    depth, points = dense_losses(model, levels, batch, max(1, len(batch.images) // 2), frames)
+    depth, points = dense_losses(model, levels, batch, max(1, len(batch.images) // 2), frame)
     patch = probes(list(levels.values()), batch.points, model.aggregator.patch_start)
     return {
         "pose": POSE_WEIGHT * pose_loss(poses, batch.pose_enc),
@@ -108,11 +108,3 @@ def joint_losses(model: VGGT, probes: PatchProbes, batch: Batch, frames: Tensor)
         "depth": depth,
         "points": points,
     }
-
-
-def head_losses(model: VGGT, batch: Batch, frames: Tensor) -> dict[str, Tensor]:
-    """Losses of the dense heads alone, on ``frames`` of every sequence; the trunk gets no gradient."""
-    with torch.no_grad():
-        levels = model.aggregator(batch.images, tuple(range(model.config.depth)))
-    depth, points = dense_losses(model, levels, batch, len(batch.images), frames)
-    return {"depth": depth, "points": points}

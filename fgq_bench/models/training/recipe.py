@@ -23,7 +23,6 @@ class Phase:
     studio: Ramp = (0.0, 0.0)  # share of scenes with fixed surroundings
     spread: Ramp = (1.0, 1.0)  # camera motion, relative to the data sets'
     rooms: Ramp = (0.0, 0.0)  # share of procedural-rooms; the rest is procedural-objects
-    heads_only: bool = False  # train the depth and point heads on a frozen trunk
 
 
 @dataclass(frozen=True)
