@@ -15,7 +15,7 @@ from fgq_bench.models.vggt import VGGT
 from fgq_bench.predictions import predict
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.scheme import Scheme
-from fgq_bench.registry import find_method
+from fgq_bench.registry import check_compilable, find_method
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
@@ -35,6 +35,7 @@ def quantize(
         UserError: unknown method, scheme, scope or option; a group that does not divide a width.
     """
     resolved = find_method(method, overrides)
+    check_compilable(resolved, Scheme.parse(scheme), scope, model)
     header: dict[str, object] = {
         "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
         "model": {"hash": model_hash(model)},

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from fgq_bench.errors import OutputError
 
 
@@ -19,8 +21,9 @@ def writing(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals (read-only, disk full) into one line that names ``path``."""
     try:
         yield
-    except OSError as error:
-        reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    except (OSError, SafetensorError) as error:  # safetensors wraps the operating system's errors in its own
+        full = getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
+        reason = "no space left on the disk" if full else getattr(error, "strerror", None) or str(error)
         raise OutputError(f"{path}: cannot be written: {reason}; what was stored before is intact") from None
 
 

@@ -14,8 +14,7 @@ from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.models.checkpoints import ModelSpec, find_model, load_model, model_hash
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.quant.scheme import Scheme
-from fgq_bench.quant.scopes import target_linears
-from fgq_bench.registry import Method, find_method
+from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
 from fgq_bench.tasks.registry import find_task
 
@@ -138,19 +137,13 @@ def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def _check_scheme(method: Method, scheme: Scheme, scope: str, loaded: LoadedModel) -> None:
-    """Refuse before anything runs: group sizes that do not divide, options that the method does not have."""
-    method.quantizer()
-    for name in target_linears(loaded.model, scope):
-        linear: Any = loaded.model.get_submodule(name)
-        scheme.groups_of(linear.in_features, name)
-
-
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
     find_backend(request.backend)
     methods = [find_method(text, request.overrides) for text in request.methods]
     schemes = [Scheme.parse(text) for text in request.schemes]
+    for method in methods:
+        method.quantizer()  # refuses options that it does not have
     if not methods:
         raise UserError("name at least one method (-m); fgq-bench list methods shows them")
     runs: list[Run] = []
@@ -162,7 +155,7 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
                     runs.append(float_run(method, dataset, tasks, loaded))
                     continue
                 for scope in request.scopes:
-                    _check_scheme(method, scheme, scope, loaded)
+                    check_compilable(method, scheme, scope, loaded.model)
                     seeds = request.seeds
                     runs += [Run(method, scheme, scope, s, request.backend, dataset, tasks, loaded) for s in seeds]
     if not runs:

@@ -13,6 +13,8 @@ from fgq_bench.errors import UserError
 from fgq_bench.suggest import unknown
 
 if TYPE_CHECKING:
+    from fgq_bench.models.interface import ReconstructionModel
+    from fgq_bench.quant.scheme import Scheme
     from fgq_bench.quantizers.base import Quantizer
 
 
@@ -54,3 +56,20 @@ def find_method(text: str, overrides: dict[str, Scalar] | None = None) -> Method
         raise unknown(f"preset of {name}", preset, card.presets)
     options = {**card.options, **(card.presets[preset] if preset else {}), **(overrides or {})}
     return Method(card, preset or None, options)
+
+
+def check_compilable(method: Method, scheme: Scheme, scope: str, model: ReconstructionModel) -> None:
+    """Refuse before anything runs what can never work; raises UserError.
+
+    That is: a scheme the method's card excludes, static activation scales (no method here calibrates them yet), and
+    group sizes that do not divide a width.
+    """
+    from fgq_bench.quant.scopes import target_linears
+
+    if method.card.schemes and str(scheme) not in method.card.schemes:
+        raise UserError(f"method {method.label} only exists at {', '.join(method.card.schemes)}, not at {scheme}")
+    if scheme.activation_static:
+        raise UserError(f"scheme {scheme}: static activation scales need calibration, which {method.label} does not do")
+    for name in target_linears(model, scope):
+        linear: Any = model.get_submodule(name)
+        scheme.groups_of(linear.in_features, name)

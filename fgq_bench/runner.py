@@ -116,6 +116,8 @@ class Sweep:
         outcome = Outcome(results=done)
         for item in pending:
             began = time.monotonic()
+            if item.run.loaded.model.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             try:
                 results = self._run(item, advance)
             except OutputError:
@@ -179,7 +181,7 @@ def _filled(cell: Result, task: Task, scores: list[SequenceScore], sizes: dict[s
 def _meta(seconds: float, run: Run) -> dict[str, Any]:
     on_gpu = run.loaded.model.device.type == "cuda"
     return {
-        "seconds": seconds,
+        "seconds": seconds,  # of the run: its tasks share one pass
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "peak_device_bytes": torch.cuda.max_memory_allocated() if on_gpu else 0,
         "environment": describe(),

@@ -1,9 +1,11 @@
-"""Two runners on one store do not clash."""
+"""Two runners on one store do not clash, and one that is killed at any moment can be run again."""
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from fgq_bench.results import Store
@@ -26,3 +28,19 @@ def test_concurrent_runners_write_what_one_writes(tmp_path: Path) -> None:
     assert results(tmp_path / "two") == results(tmp_path / "one")
     assert len(Store(tmp_path / "two" / "results").all()) == 10
     assert not list((tmp_path / "two").rglob(".*"))
+
+
+def test_killed_at_a_random_moment_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
+    began = time.monotonic()
+    subprocess.run([*COMMAND, "--output", str(tmp_path / "whole")], check=True, capture_output=True)
+    whole = time.monotonic() - began
+    for attempt in range(3):
+        moment = random.uniform(0.2, 1) * whole
+        print(f"attempt {attempt}: killed after {moment:.2f} of {whole:.2f} s")  # shown when the test fails
+        victim = subprocess.Popen([*COMMAND, "--output", str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
+        time.sleep(moment)
+        victim.kill()
+        victim.wait()
+        Store(tmp_path / "killed" / "results").all()  # whatever is there can be read
+    subprocess.run([*COMMAND, "--output", str(tmp_path / "killed")], check=True, capture_output=True)
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from fgq_bench import compiling, predictions, runner
 from fgq_bench.errors import OutputError, UserError
+from fgq_bench.files import write_atomically
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import LoadedModel, Request, Run, plan
@@ -164,6 +166,15 @@ def test_damaged_prediction_counts_as_absent(done: Path, loaded: LoadedModel) ->
     assert cache.get(victim.stem, frozenset({"pose_enc"})) is None
     Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded))
     assert files(done) == before
+
+
+def test_full_disk_inside_safetensors_is_recognised(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OutputError, match="no space left on the disk"):
+        write_atomically(tmp_path / "x.safetensors", full)
+    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_result_is_named(done: Path, tmp_path: Path) -> None:

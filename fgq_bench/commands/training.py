@@ -28,9 +28,9 @@ VALIDATION_SEQUENCES = 48
 
 
 def validation_sets() -> list[Dataset]:
-    """Scenes to watch the training with: the pool split's first ones, never the test split's."""
+    """Scenes to watch the training with: a split of their own."""
     cards = [load_card(DatasetCard, name) for name in FAMILIES]
-    options = {"split": "pool", "sequences": VALIDATION_SEQUENCES, "frames": 4}
+    options = {"split": "validation", "sequences": VALIDATION_SEQUENCES, "frames": 4}
     return [open_dataset(card.model_copy(update={"options": {**card.options, **options}})) for card in cards]
 
 

@@ -25,8 +25,14 @@ def execute(x: Tensor, linear: QuantLinear) -> Tensor:
     """Run ``linear`` on ``x`` [..., in]: y = (integer dot product) * s_x * s_w + b in fp32, cast to x's dtype.
 
     Sums run in fp32 only while every partial sum is an exact integer, in float64 otherwise. At 16 activation bits
-    the input stays float and the weight is dequantized; at 16 weight bits it is the other way round.
+    the input stays float and the weight is dequantized; at 16 weight bits it is the other way round. An autocast
+    context around the model does not reach in here: it would round the sums to bf16.
     """
+    with torch.autocast(x.device.type, enabled=False):
+        return _execute(x, linear)
+
+
+def _execute(x: Tensor, linear: QuantLinear) -> Tensor:
     scheme = linear.scheme
     bias = None if linear.bias is None else linear.bias.float()
     if not (scheme.quantizes_weights and scheme.quantizes_activations):

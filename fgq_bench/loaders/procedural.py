@@ -20,7 +20,7 @@ class Procedural(Dataset):
         """Which stream of scenes, and how many."""
 
         family: Literal["objects", "rooms"]
-        split: Literal["test", "calibration", "pool"] = "test"
+        split: Literal["test", "calibration", "pool", "validation"] = "test"
         sequences: int
         frames: int
 

@@ -34,6 +34,7 @@ class Split(IntEnum):
     TEST = 1
     CALIBRATION = 2
     POOL = 3
+    VALIDATION = 4
 
 
 @dataclass

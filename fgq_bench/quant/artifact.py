@@ -44,7 +44,9 @@ class QuantizedModel:
         result = copy.deepcopy(model, memo)
         device = next(model.parameters()).device
         for name, linear in self.linears.items():
-            bound = copy.copy(linear).to(device)
+            bound = QuantLinear(linear.scheme, linear.codes, linear.weight_scale, linear.weight_zero, linear.bias).to(
+                device
+            )
             bound.executor = executor
             parent, _, child = name.rpartition(".")
             setattr(result.get_submodule(parent), child, bound)

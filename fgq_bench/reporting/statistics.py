@@ -63,8 +63,9 @@ def sample_of(results: list[Result], metric: str) -> Sample:
     rows = results[0].sequences
     weights = np.array([row["weight"] for row in rows], dtype=np.float64)
     categories = np.array([row["category"] for row in rows])
-    aggregates = [result.metrics[metric]["value"] for result in results]
-    return Sample(names[0], table.mean(0), weights, categories, by_category, float(np.std(aggregates)))
+    aggregates = [result.metrics.get(metric, result.metrics[name])["value"] for result in results]
+    spread = float(np.std(aggregates, ddof=1)) if len(results) > 1 else 0.0
+    return Sample(names[0], table.mean(0), weights, categories, by_category, spread)
 
 
 def interval(sample: Sample) -> Interval:

@@ -12,6 +12,7 @@ from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.statistics import Sample, interval, rank_marks, sample_of
 from fgq_bench.results import Result, Store
+from fgq_bench.tasks.registry import find_task
 
 MISSING, FAILED = "–", "failed"
 
@@ -131,7 +132,9 @@ def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
             line.append(Cell(row.text(column, sample), mark))
     for line, row in zip(body, rows, strict=True):
         line += [Cell(text) for text in row.size()]
-    return Table(f"{card.name}-{shown.dataset.card.name}", shown.dataset.card.title, _caption(card, shown), heads, body)
+    return Table(
+        f"{card.name}-{shown.dataset.card.name}", shown.dataset.card.title, _caption(card, shown, columns), heads, body
+    )
 
 
 def _marks(rows: list[Row], samples: list[Sample | None], higher: bool) -> list[str]:
@@ -153,13 +156,17 @@ def _scheme(run: Run) -> str:
     return "–" if run.scheme.is_float else str(run.scheme)
 
 
-def _caption(card: ReportCard, run: Run) -> str:
+def _caption(card: ReportCard, run: Run, columns: list[Column]) -> str:
     dataset, spec = run.dataset, run.loaded.spec
     seeds = ", ".join(map(str, card.seeds))
+    tasks = dict.fromkeys(column.task for column in columns)
+    alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)
+    count = f"{'first ' if dataset.limit else ''}{len(dataset.sequences())} sequences"
+    resolution = " Δ is against full precision; cached in fp16, Δ depth and Δ points resolve about 0.05 %."
     return (
-        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {len(dataset.sequences())} sequences, protocol: "
-        f"{dataset.card.protocol}; scope {card.scope}; seeds {seeds}; backend {card.backend}. Brackets: 95 % interval, "
+        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.card.protocol}; "
+        f"scope {card.scope}; seeds {seeds}; backend {card.backend}. Alignment: {alignments}. Brackets: 95 % interval, "
         "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
-        "underlined: second. Depth after one median scale per sequence; Δ: against full precision on the same frames, "
-        "not aligned. MB: packed codes, fp32 scales, bf16 for all else; no speed is claimed."
+        f"underlined: second.{resolution if 'agreement' in tasks else ''} MB: packed codes, fp32 scales, bf16 for all "
+        "else; no speed is claimed."
     )

@@ -44,6 +44,7 @@ class Agreement(Task):
         """Mean angle between relative rotations (all pairs), mean camera-centre distance, median depth and point errors."""
         assert reference is not None and reference.depth is not None and reference.points is not None
         assert prediction.depth is not None and prediction.points is not None
+        assert prediction.pose_enc is not None and reference.pose_enc is not None
         height, width = scene.images.shape[-2:]
         ours, _ = decode_pose(prediction.pose_enc.double(), (height, width))
         theirs, intrinsics = decode_pose(reference.pose_enc.double(), (height, width))
@@ -54,8 +55,8 @@ class Agreement(Task):
         values = {
             "rotation": rotation.mean(),
             "centre": (camera_centers(ours) - camera_centers(theirs)).norm(dim=-1).mean() / radius,
-            "depth": ((prediction.depth.double() - depth).abs() / depth).median(),
-            "points": ((moved - points).norm(dim=-1) / points.norm(dim=-1).clamp(min=1e-6)).median(),
+            "depth": ((prediction.depth.double() - depth).abs() / depth).nanmedian(),
+            "points": ((moved - points).norm(dim=-1) / points.norm(dim=-1).clamp(min=1e-6)).nanmedian(),
         }
         numbers = {key: torch.nan_to_num(value, nan=1e6, posinf=1e6).item() for key, value in values.items()}
         return SequenceScore(scene.sequence, scene.category, 1.0, numbers)

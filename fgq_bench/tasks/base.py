@@ -15,7 +15,7 @@ from fgq_bench.loaders.scene import Scene
 class SequencePrediction:
     """What a model predicted for one sequence, as the cache holds it."""
 
-    pose_enc: Tensor  # [S, 9] fp32
+    pose_enc: Tensor | None = None  # [S, 9] fp32
     depth: Tensor | None = None  # [S, H, W] fp16
     points: Tensor | None = None  # [S, H, W, 3] fp16
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,7 @@ def align_scale_shift(predicted: Tensor, truth: Tensor) -> Tensor:
     return scale * (predicted - mean_p) + mean_t
 
 
+LARGE = 1e6  # stands for a metric that a non-finite prediction leaves undefined
 ALIGNMENTS = {"none": align_none, "median": align_median, "scale+shift": align_scale_shift}
 
 
@@ -71,5 +73,6 @@ class Depth(Task):
         predicted = prediction.depth.double()[scene.mask]
         values: dict[str, float] = {}
         for name, align in ALIGNMENTS.items():
-            values |= {f"{metric}_{name}": v for metric, v in depth_errors(align(predicted, truth), truth).items()}
+            errors = depth_errors(align(predicted, truth), truth)
+            values |= {f"{metric}_{name}": v if isfinite(v) else LARGE for metric, v in errors.items()}
         return SequenceScore(scene.sequence, scene.category, float(len(truth)), values)

@@ -101,7 +101,7 @@ def true_points(scene: Scene) -> Tensor:
 
 def unprojected_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
     """World points [S, H, W, 3] of predicted depth and cameras, in the model's scale."""
-    assert prediction.depth is not None
+    assert prediction.depth is not None and prediction.pose_enc is not None
     height, width = scene.images.shape[-2:]
     extrinsics, intrinsics = decode_pose(prediction.pose_enc.double(), (height, width))
     return unproject_depth(prediction.depth.double(), extrinsics, intrinsics)

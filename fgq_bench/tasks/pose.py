@@ -36,7 +36,7 @@ class Pose(Task):
         self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
     ) -> SequenceScore:
         """Metrics of one sequence; rotation and translation errors are medians over its pairs."""
-        assert scene.extrinsics is not None
+        assert scene.extrinsics is not None and prediction.pose_enc is not None
         height, width = scene.images.shape[-2:]
         extrinsics, _ = decode_pose(prediction.pose_enc.double(), (height, width))
         rotation, translation = pair_errors(extrinsics, scene.extrinsics)

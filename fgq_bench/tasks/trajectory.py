@@ -41,7 +41,7 @@ class Trajectory(Task):
         self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
     ) -> SequenceScore:
         """Metrics of one sequence."""
-        assert scene.extrinsics is not None
+        assert scene.extrinsics is not None and prediction.pose_enc is not None
         height, width = scene.images.shape[-2:]
         predicted, _ = decode_pose(prediction.pose_enc.double(), (height, width))
         truth = scene.extrinsics.double()

@@ -69,6 +69,13 @@ def test_quantize_then_evaluate(tmp_path: Path) -> None:
     assert scores == {row["task"]: row["metrics"] for row in run}
 
 
+def test_one_task_alone(tmp_path: Path) -> None:
+    for task in ("pose", "depth", "pointmap", "trajectory", "agreement"):
+        arguments = ["run", "-t", task, "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms", "--limit", "1"]
+        rows = json.loads(call(*arguments, "--output", tmp_path / task, "--json"))
+        assert [(row["task"], row["status"]) for row in rows] == [(task, "ok")]
+
+
 def test_run_all_writes_every_format(tmp_path: Path) -> None:
     call("run-all", "--limit", "1", "--output", tmp_path)
     for ending in ("md", "tex", "csv"):
@@ -97,6 +104,9 @@ BAD = [
     ([*RTN, "--overwrite", "sometimes"], "use one of failed, never, always"),
     ([*RTN, "--checkpoint", "/no/such.pt"], "/no/such.pt: no such file"),
     ([*RTN, "--output", "/proc/nowhere"], "cannot be written"),
+    ([*RTN, "-b", "w8a8-astatic"], "static activation scales need calibration, which rtn does not do"),
+    (["run", "-m", "fp", "-d", "procedural-rooms", "--set", "bogus=1"], "method fp: option 'bogus'"),
+    (["quantize", "-m", "fp", "-b", "w4a4", "-o", "x.safetensors"], "method fp only exists at w16a16, not at w4a4"),
     (["list", "method"], "unknown kind 'method'; did you mean methods"),
     (["show", "fgq2"], "unknown name 'fgq2'"),
     (["show", "rtn", "--figure", "x.png"], "--figure: rtn is not a data set"),

@@ -45,6 +45,16 @@ def test_wide_int8_sum_is_exact() -> None:
     assert y[0, 1].item() == 0
 
 
+@pytest.mark.parametrize("text", ["w4a4", "w4a8", "w8a8", "w4a16g16"])
+def test_autocast_around_the_model_changes_nothing(text: str) -> None:
+    torch.manual_seed(0)
+    linear = QuantLinear.from_float(torch.randn(24, 64), torch.randn(24), Scheme.parse(text))
+    x = torch.randn(5, 64)
+    plain = execute(x, linear)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(execute(x, linear), plain)
+
+
 def test_output_has_the_dtype_of_the_input() -> None:
     linear = QuantLinear.from_float(torch.randn(8, 16), None, Scheme.parse("w8a8"))
     assert execute(torch.randn(3, 16).bfloat16(), linear).dtype == torch.bfloat16

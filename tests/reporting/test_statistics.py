@@ -65,7 +65,15 @@ def test_seeds_are_repeats() -> None:
     two = sample_of([result([0.0, 1.0]), result([1.0, 1.0])], "x")
     assert two.values.tolist() == [0.5, 1.0]
     assert interval(two).value == pytest.approx((0.5 * 1 + 1.0 * 2) / 3)
-    assert two.seed_spread == pytest.approx(np.std([2 / 3, 1]))
+    assert two.seed_spread == pytest.approx(np.std([2 / 3, 1], ddof=1))
+
+
+def test_one_category_is_its_own_mean() -> None:
+    one = result([0.0, 1.0])
+    del one.metrics["x/category"]
+    for row in one.sequences:
+        row["category"] = "a"
+    assert interval(sample_of([one], "x/category")).value == interval(sample_of([one], "x")).value
 
 
 def test_category_mean() -> None:

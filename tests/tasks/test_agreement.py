@@ -33,6 +33,7 @@ def test_known_changes_are_read_back() -> None:
     assert moved.points is not None
     moved.depth *= 1.1
     moved.points *= 0.8
+    assert moved.pose_enc is not None
     moved.pose_enc[2, 3:7] = torch.tensor([math.sin(0.05), 0, 0, math.cos(0.05)])
     values = Agreement().score(SCENE, moved, reference()).values
     assert values["depth"] == pytest.approx(0.1, rel=1e-5)
@@ -42,6 +43,7 @@ def test_known_changes_are_read_back() -> None:
 
 def test_nan_prediction_gives_a_large_finite_number() -> None:
     broken = reference()
+    assert broken.pose_enc is not None
     broken.pose_enc[1] = float("nan")
     values = Agreement().score(SCENE, broken, reference()).values
     assert values["rotation"] == 1e6

@@ -45,6 +45,15 @@ def test_masked_pixels_do_not_count() -> None:
     assert score.weight == 2 * 64 - 8
 
 
+def test_infinite_prediction_gives_large_finite_numbers() -> None:
+    depth = 1 + torch.rand(2, 8, 8, dtype=torch.float64)
+    broken = depth.clone()
+    broken[1, 3, 3] = float("inf")
+    values = Depth().score(scene_with(depth), SequencePrediction(torch.zeros(2, 9), broken), None).values
+    assert all(abs(value) <= 1e6 for value in values.values())
+    assert values["rmse_none"] == 1e6
+
+
 def test_negative_prediction_is_never_correct() -> None:
     truth = torch.ones(4, dtype=torch.float64)
     assert depth_errors(-truth, truth)["delta_1.25"] == 0

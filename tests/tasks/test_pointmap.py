@@ -139,6 +139,7 @@ def test_each_source_reads_its_own_prediction() -> None:
     assert found["nc_mean_points"] < 0.99
     assert {k: v for k, v in found.items() if "depth" in k} == {k: v for k, v in exact.items() if "depth" in k}
     bent = perfect(scene)
+    assert bent.pose_enc is not None
     bent.pose_enc[1, 4] += 0.1
     found = values(scene, bent)
     assert found["acc_mean_depth+camera"] > 0.01
@@ -229,6 +230,7 @@ def test_a_collapsed_prediction_gets_the_worst_values(value: float) -> None:
     prediction = perfect(scene)
     assert prediction.points is not None
     prediction.points[:] = value
+    assert prediction.pose_enc is not None
     prediction.pose_enc[:] = math.nan
     assert values(scene, prediction) == WORST
 

@@ -48,6 +48,7 @@ def _framing(points: Tensor) -> tuple[Tensor, float]:
 def predicted_points(prediction: SequencePrediction, image_hw: tuple[int, int]) -> Tensor:
     """Points [S, H, W, 3] of depth unprojected with the predicted cameras, first camera = world."""
     assert prediction.depth is not None
+    assert prediction.pose_enc is not None
     extrinsics, intrinsics = decode_pose(prediction.pose_enc.double(), image_hw)
     return unproject_depth(prediction.depth.double(), extrinsics, intrinsics)
 
