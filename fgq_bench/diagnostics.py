@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.models.interface import shared_copy
 from fgq_bench.models.layers import Rotary
 from fgq_bench.models.vggt import VGGT
 
@@ -63,8 +63,7 @@ def without_views(model: VGGT, image_hw: tuple[int, int]) -> VGGT:
 
     If pose survives this, the model was guessing from single images.
     """
-    memo: dict[int, Any] = {id(t): t for t in [*model.parameters(), *model.buffers()]}
-    blind = copy.deepcopy(model, memo)
+    blind = shared_copy(model)
     tokens = model.aggregator.patch_start + (image_hw[0] // model.config.patch) * (image_hw[1] // model.config.patch)
     blocks = [OwnFrame(block, tokens) for block in blind.aggregator.global_blocks]
     blind.aggregator.global_blocks = nn.ModuleList(blocks)

@@ -9,13 +9,13 @@ from fgq_bench.cards import ReportCard, card_names, load_card
 from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
-from fgq_bench.planning import LoadedModel, Request, Run
+from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.figures.report_figures import write_report_figures
 from fgq_bench.reporting.formats import find_format, to_markdown
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.tables import Table, build_tables, report_runs
-from fgq_bench.results import Store
+from fgq_bench.reporting.tables import Table, build_tables, plan_reports
+from fgq_bench.results import Result, Store
 
 
 def render(
@@ -34,20 +34,20 @@ def render(
         raise UserError(
             f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results"
         )
-    planned = []
-    for card in cards:
-        runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), limit)
-        if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells()):
-            planned.append((card, runs))
+    planned = [
+        (card, runs)
+        for card, runs in plan_reports(cards, limit)
+        if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
+    ]
     if not planned:
         raise UserError(f"{results}: no result of any report is stored here")
     if fill is not None:
         _fill(fill, planned, store)
     if output is not None:
         cache = PredictionCache(results.parent / "cache" / "predictions")
-        write_reports(planned, store, cache, output, formats)
+        used = write_reports(planned, store, cache, output, formats)
         if not results.resolve().is_relative_to(output.resolve()):
-            copy_results(planned, store, output)
+            copy_results(used, output)
     if fill is not None or output is not None:
         return
     tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]]
@@ -68,11 +68,16 @@ def _fill(path: Path, planned: list[tuple[ReportCard, list[Run]]], store: Store)
 
 def write_reports(
     planned: list[tuple[ReportCard, list[Run]]], store: Store, cache: PredictionCache, output: Path, formats: str
-) -> None:
-    """Write ``<report>.md|tex|csv`` and its figures to ``output``; figures are drawn again only if a table changed."""
+) -> list[Result]:
+    """Write ``<report>.md|tex|csv`` and its figures to ``output``; figures are drawn again only if a table changed.
+
+    Returns the results that the tables show.
+    """
+    shown: list[Result] = []
     chosen = [find_format(each) for each in formats.split(",")]
     for card, runs in planned:
-        tables, _, missing = build_tables(card, runs, store)
+        tables, used, missing = build_tables(card, runs, store)
+        shown += used
         changed = False
         for ending, renderer in chosen:
             head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
@@ -83,13 +88,13 @@ def write_reports(
         note += f"; {len(missing)} cells are not stored" if missing else ""
         verb = "wrote" if changed else "up to date:"
         print(f"{verb} {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
+    return shown
 
 
-def copy_results(planned: list[tuple[ReportCard, list[Run]]], store: Store, output: Path) -> None:
-    """Copy the results that the reports show to ``output``/results, so that the folder stands for itself."""
-    for card, runs in planned:
-        for result in build_tables(card, runs, store)[1]:
-            write_json(output / "results" / result.path(), asdict(result))
+def copy_results(results: list[Result], output: Path) -> None:
+    """Write the results that the reports show to ``output``/results, so that the folder stands for itself."""
+    for result in results:
+        write_json(output / "results" / result.path(), asdict(result))
 
 
 def _write_if_changed(path: Path, text: str) -> bool:

@@ -48,23 +48,19 @@ def run_reports(
 ) -> int:
     """Compute the cells of every report of ``preset`` and render the reports."""
     from fgq_bench.commands.reports import write_reports
-    from fgq_bench.reporting.tables import report_runs
+    from fgq_bench.reporting.tables import plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
     check_device(device)
     cards = [load_card(ReportCard, name) for name in card_names("reports")]
     cards = [card for card in cards if preset in card.presets]
-    loaded = {
-        model: LoadedModel.load(Request([], [], [], model=model, device=device)) for model in {c.model for c in cards}
-    }
-    runs_of = {card.name: report_runs(card, loaded[card.model], limit) for card in cards}
-    runs = [run for card in cards for run in runs_of[card.name]]
+    planned = plan_reports(cards, limit, device)
+    runs = [run for _, found in planned for run in found]
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
     outcome = execute(runs, workspace, _overwrite(overwrite))
-    planned = [(card, runs_of[card.name]) for card in cards]
     write_reports(planned, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
     return _finish(outcome, workspace, quiet=False)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fgq_bench.models.predictions import Predictions
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transformer block
 
 
@@ -44,3 +46,9 @@ class ReconstructionModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+
+def shared_copy(model: ModuleT) -> ModuleT:
+    """A copy of ``model`` whose modules can be exchanged freely; parameters and buffers are shared, not copied."""
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    return copy.deepcopy(model, memo)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
+from fgq_bench.models.interface import shared_copy
 from fgq_bench.quant.linear import Executor, QuantLinear
 from fgq_bench.quant.packing import pack, unpack
 from fgq_bench.quant.scheme import Scheme
@@ -40,8 +40,7 @@ class QuantizedModel:
 
         Parameters that did not change are shared with ``model``, not copied.
         """
-        memo: dict[int, Any] = {id(t): t for t in [*model.parameters(), *model.buffers()]}
-        result = copy.deepcopy(model, memo)
+        result = shared_copy(model)
         device = next(model.parameters()).device
         for name, linear in self.linears.items():
             bound = QuantLinear(linear.scheme, linear.codes, linear.weight_scale, linear.weight_zero, linear.bias).to(

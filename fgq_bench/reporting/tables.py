@@ -102,6 +102,13 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
     return runs
 
 
+def plan_reports(cards: list[ReportCard], limit: int | None, device: str = "cpu") -> list[tuple[ReportCard, list[Run]]]:
+    """Every card with its runs; a model that several cards name is loaded once."""
+    names = dict.fromkeys(card.model for card in cards)
+    loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
+    return [(card, report_runs(card, loaded[card.model], limit, device)) for card in cards]
+
+
 def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:
     """Rows by data set; the seeds of a method at a scheme are one row."""
     grouped: dict[str, dict[tuple[str, str], list[Run]]] = {dataset: {} for dataset in card.datasets}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fgq_bench.geometry import camera_centers, decode_pose, relative_poses, unproject_depth
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
+from fgq_bench.tasks.base import LARGE, Metric, SequencePrediction, SequenceScore, Task
 from fgq_bench.tasks.pose_metrics import rotation_angle
 
 
@@ -58,5 +58,5 @@ class Agreement(Task):
             "depth": ((prediction.depth.double() - depth).abs() / depth).nanmedian(),
             "points": ((moved - points).norm(dim=-1) / points.norm(dim=-1).clamp(min=1e-6)).nanmedian(),
         }
-        numbers = {key: torch.nan_to_num(value, nan=1e6, posinf=1e6).item() for key, value in values.items()}
+        numbers = {key: torch.nan_to_num(value, nan=LARGE, posinf=LARGE).item() for key, value in values.items()}
         return SequenceScore(scene.sequence, scene.category, 1.0, numbers)

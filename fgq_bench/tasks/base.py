@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fgq_bench.loaders.scene import Scene
 
+LARGE = 1e6  # stands for an error (metres, degrees, relative) that a broken prediction leaves undefined
+
 
 @dataclass
 class SequencePrediction:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
+from fgq_bench.tasks.base import LARGE, Metric, SequencePrediction, SequenceScore, Task
 
 
 def align_none(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -30,7 +30,6 @@ def align_scale_shift(predicted: Tensor, truth: Tensor) -> Tensor:
     return scale * (predicted - mean_p) + mean_t
 
 
-LARGE = 1e6  # stands for a metric that a non-finite prediction leaves undefined
 ALIGNMENTS = {"none": align_none, "median": align_median, "scale+shift": align_scale_shift}
 
 

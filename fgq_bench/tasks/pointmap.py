@@ -11,7 +11,7 @@ from torch import Tensor
 from fgq_bench.geometry import decode_pose, unproject_depth
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.alignment import icp, umeyama
-from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
+from fgq_bench.tasks.base import LARGE, Metric, SequencePrediction, SequenceScore, Task
 from fgq_bench.tasks.pointmap_metrics import Cloud, build_cloud, nearest, spatial_order
 
 Array = NDArray[np.float64]
@@ -21,7 +21,6 @@ METRICS = {
     for kind, unit, higher in (("acc", "metres", False), ("comp", "metres", False), ("nc", "fraction", True))
     for mean in ("mean", "median")
 }
-LARGE = 1e6  # metres; stands for "no such point"
 WORST = {name: 0.0 if higher else LARGE for name, (_, higher) in METRICS.items()}
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgq_bench.geometry import relative_poses
+from fgq_bench.tasks.base import LARGE
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ def direction_angle(a: Tensor, b: Tensor) -> Tensor:
     cross, dot = torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1).abs()
     angle = torch.rad2deg(torch.atan2(cross, dot))
     undefined = (a.norm(dim=-1) == 0) | (b.norm(dim=-1) == 0) | ~angle.isfinite()
-    return torch.where(undefined, torch.full_like(angle, 1e6), angle)
+    return torch.where(undefined, torch.full_like(angle, LARGE), angle)
 
 
 def pair_errors(predicted: Tensor, truth: Tensor) -> tuple[Array, Array]:
@@ -40,7 +41,7 @@ def pair_errors(predicted: Tensor, truth: Tensor) -> tuple[Array, Array]:
     ours, theirs = relative_poses(predicted.double()), relative_poses(truth.double())
     rotation = rotation_angle(ours[..., :3], theirs[..., :3])
     translation = direction_angle(ours[..., 3], theirs[..., 3])
-    rotation = torch.where(rotation.isfinite(), rotation, torch.full_like(rotation, 1e6))
+    rotation = torch.where(rotation.isfinite(), rotation, torch.full_like(rotation, LARGE))
     return rotation.cpu().numpy(), translation.cpu().numpy()
 
 

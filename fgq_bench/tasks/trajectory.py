@@ -9,10 +9,8 @@ import numpy as np
 
 from fgq_bench.geometry import camera_centers, decode_pose
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.tasks.base import Metric, SequencePrediction, SequenceScore, Task
+from fgq_bench.tasks.base import LARGE, Metric, SequencePrediction, SequenceScore, Task
 from fgq_bench.tasks.trajectory_metrics import ate_rmse, rpe_rmse
-
-LARGE = 1e6  # stands for "not defined": metres or degrees
 
 
 class Trajectory(Task):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -69,8 +69,3 @@ def make_batch(scenes: SceneArrays, size: int, device: torch.device) -> Batch:
     fov = torch.as_tensor(scenes.fov, dtype=torch.float32, device=device)
     intrinsics = intrinsics_from_fov(fov, size)[:, None].expand(-1, extrinsics.shape[1], -1, -1)
     return Batch(images.float() / 255, *targets(extrinsics, intrinsics, depth))
-
-
-def batch_fields() -> tuple[str, ...]:
-    """Names of the tensors of a ``Batch``."""
-    return tuple(field.name for field in fields(Batch))
