@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from fgq_bench.geometry import encode_pose
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.alignment import icp, umeyama
-from fgq_bench.tasks.base import SequencePrediction
-from fgq_bench.tasks.pointmap import LARGE, PointMap, score_points, true_points
+from fgq_bench.tasks.base import LARGE, SequencePrediction
+from fgq_bench.tasks.pointmap import PointMap, score_points, true_points
 from fgq_bench.tasks.pointmap_metrics import build_cloud, distinct_rows, nearest, spatial_order
 
 Array = NDArray[np.float64]

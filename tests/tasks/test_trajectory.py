@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fgq_bench.geometry import camera_centers, encode_pose, invert_rigid, quaternion_to_matrix
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.tasks.base import SequencePrediction
-from fgq_bench.tasks.trajectory import LARGE, Trajectory
+from fgq_bench.tasks.base import LARGE, SequencePrediction
+from fgq_bench.tasks.trajectory import Trajectory
 from fgq_bench.tasks.trajectory_metrics import ate_rmse, frame_motions, has_three_centres, rpe_rmse
 
 TUM = Path(__file__).parents[2].parent / "shared/realdata/tum_rgbd/rgbd_dataset_freiburg1_xyz_textonly"
