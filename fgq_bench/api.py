@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.compiling import compile_model
 from fgq_bench.kernels.registry import find_backend
@@ -24,23 +26,42 @@ __all__ = ["evaluate", "load_model", "load_quantized", "quantize"]
 
 
 def quantize(
-    model: VGGT, method: str, scheme: str, scope: str = "aa", seed: int = 0, overrides: dict[str, Scalar] | None = None
+    model: VGGT,
+    method: str,
+    scheme: str,
+    scope: str = "aa",
+    seed: int = 0,
+    overrides: dict[str, Scalar] | None = None,
+    calibration: str = "procedural-64x4",
+    roots: dict[str, Path] | None = None,
+    compute_dtype: str = "float32",
+    folder: Path | None = None,
 ) -> QuantizedModel:
     """Quantize ``model`` (left untouched) with ``NAME[:PRESET]`` at a scheme such as ``w4a4``.
 
     >>> quantized = quantize(load_model(), "rtn", "w4a4")
     >>> quantized.save(Path("vggt-tiny-w4a4.safetensors"))
 
+    Args:
+        calibration: manifest (name or .json file) for methods that are calibrated; ``roots``: folders of its data sets.
+        compute_dtype: precision of the calibration pass, ``float32`` or ``bfloat16``.
+        folder: keeps what calibrated methods share (default: nothing is kept).
+
     Raises:
-        UserError: unknown method, scheme, scope or option; a group that does not divide a width.
+        UserError: unknown method, scheme, scope, option or manifest; a group that does not divide a width.
     """
     resolved = find_method(method, overrides)
     check_compilable(resolved, Scheme.parse(scheme), scope, model)
+    own_hash = model_hash(model)
+    data = None
+    if resolved.card.calibrated:
+        clips = CalibrationClips(load_manifest(calibration), roots or {})
+        data = Calibration(model, own_hash, clips, compute_dtype, folder)
     header: dict[str, object] = {
         "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
-        "model": {"hash": model_hash(model)},
+        "model": {"hash": own_hash}, "calibration": None if data is None else data.clips.manifest.identity(),
     }  # fmt: skip
-    return compile_model(resolved, model, Scheme.parse(scheme), scope, seed, header)
+    return compile_model(resolved, model, Scheme.parse(scheme), scope, seed, header, data)
 
 
 def load_quantized(path: str | Path, model: VGGT, backend: str = "reference") -> VGGT:

@@ -37,6 +37,8 @@ class MethodCard(Card):
     algorithm: int  # raised when the code changes meaning, so that stored results become stale
     source: str  # paper and licence note
     schemes: list[str] = []  # if given, the only schemes the method makes sense with
+    calibrated: bool = False  # whether it learns from a calibration manifest
+    random: bool = False  # whether its outcome depends on the seed
     options: dict[str, Scalar] = {}
     sources: dict[str, str] = {}  # where each option's value comes from
     presets: dict[str, dict[str, Scalar]] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from fgq_bench.files import write_atomically
+from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
 from fgq_bench.quant.artifact import QuantizedModel
@@ -16,11 +18,17 @@ from fgq_bench.results import content_key
 
 
 def compile_model(
-    method: Method, model: ReconstructionModel, scheme: Scheme, scope: str, seed: int, header: dict[str, object]
+    method: Method,
+    model: ReconstructionModel,
+    scheme: Scheme,
+    scope: str,
+    seed: int,
+    header: dict[str, object],
+    calibration: Calibration | None,
 ) -> QuantizedModel:
-    """Quantize ``model`` in memory; ``header`` is stored in the product."""
+    """Quantize ``model`` in memory; ``header`` is stored in the product, ``calibration`` is for calibrated methods."""
     targets = [] if scheme.is_float else target_linears(model, scope)
-    return method.quantizer().quantize(Job(model, targets, scheme, seed, header))
+    return method.quantizer().quantize(Job(model, targets, scheme, seed, header, calibration))
 
 
 def artifact_path(folder: Path, run: Run) -> Path:
@@ -30,10 +38,25 @@ def artifact_path(folder: Path, run: Run) -> Path:
     return folder / run.loaded.spec.name / name
 
 
-def compiled(folder: Path, run: Run) -> QuantizedModel:
-    """The run's quantized model, read from ``folder``; compiled and saved first if it is not there."""
+def calibration_of(run: Run, folder: Path | None) -> Calibration | None:
+    """The run's calibration with its captured tensors in ``folder``; None for a method that is not calibrated."""
+    if run.clips is None:
+        return None
+    return Calibration(run.loaded.model, run.loaded.hash, run.clips, run.loaded.spec.compute_dtype, folder)
+
+
+def compiled(folder: Path, calibrations: Path, run: Run) -> QuantizedModel:
+    """The run's quantized model, read from ``folder``; compiled and saved first if it is not there.
+
+    ``calibrations`` keeps what calibrated methods share. How long a compilation took is written beside the artefact.
+    """
     path = artifact_path(folder, run)
     if not path.is_file():
-        made = compile_model(run.method, run.loaded.model, run.scheme, run.scope, run.seed, run.compilation())
+        began = time.monotonic()
+        calibration = calibration_of(run, calibrations)
+        made = compile_model(
+            run.method, run.loaded.model, run.scheme, run.scope, run.seed, run.compilation(), calibration
+        )
+        write_json(path.with_suffix(".meta.json"), {"seconds": time.monotonic() - began})
         write_atomically(path, made.save)
     return QuantizedModel.load(path)

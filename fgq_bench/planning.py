@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.registry import find_backend
@@ -37,6 +38,7 @@ class Request:
     protocol: str | None = None
     limit: int | None = None
     device: str = "cpu"
+    calibration: str | None = None  # a manifest; None: the model's own
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Run:
     dataset: Dataset
     tasks: tuple[str, ...]
     loaded: LoadedModel
+    clips: CalibrationClips | None = None  # for methods that are calibrated
 
     @property
     def label(self) -> str:
@@ -78,7 +81,7 @@ class Run:
             "model": {"name": self.loaded.spec.name, "hash": self.loaded.hash},
             "method": self.method.identity(),
             "preset": self.method.preset,
-            "calibration": None,
+            "calibration": None if self.clips is None else self.clips.manifest.identity(),
             "scheme": str(self.scheme),
             "scope": self.scope,
             "seed": self.seed,
@@ -117,14 +120,19 @@ def float_run(method: Method, dataset: Dataset, tasks: tuple[str, ...], loaded: 
     return Run(method, Scheme(16, 16), "none", 0, "float", dataset, tasks, loaded)
 
 
-def _datasets(request: Request) -> list[Dataset]:
+def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]:
     cards = [load_card(DatasetCard, name) for name in request.datasets]
     for card in cards:
         if request.protocol and request.protocol != card.protocol:
             raise UserError(f"data set {card.name} has the protocol {card.protocol!r}, not {request.protocol!r}")
-    if foreign := set(request.roots) - set(request.datasets):
+    known = {*request.datasets, *(clips.datasets if clips else ())}
+    if foreign := set(request.roots) - known:
         raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")
-    return [open_dataset(card, request.roots.get(card.name), request.limit) for card in cards]
+    datasets = [open_dataset(card, request.roots.get(card.name), request.limit) for card in cards]
+    for dataset in datasets:
+        if clips is not None:
+            clips.check_disjoint(dataset)
+    return datasets
 
 
 def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
@@ -137,6 +145,10 @@ def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
     return tuple(wanted)
 
 
+def _clips(request: Request, spec: ModelSpec) -> CalibrationClips:
+    return CalibrationClips(load_manifest(request.calibration or spec.calibration), request.roots)
+
+
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
     find_backend(request.backend)
@@ -146,8 +158,10 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
         method.quantizer()  # refuses options that it does not have
     if not methods:
         raise UserError("name at least one method (-m); fgq-bench list methods shows them")
+    calibrated = any(method.card.calibrated for method in methods)
+    clips = _clips(request, loaded.spec) if calibrated else None
     runs: list[Run] = []
-    for dataset in _datasets(request):
+    for dataset in _datasets(request, clips):
         tasks = _tasks(request, dataset)
         for method in methods:
             for scheme in [Scheme.parse(text) for text in method.card.schemes] or schemes:
@@ -156,8 +170,11 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
                     continue
                 for scope in request.scopes:
                     check_compilable(method, scheme, scope, loaded.model)
-                    seeds = request.seeds
-                    runs += [Run(method, scheme, scope, s, request.backend, dataset, tasks, loaded) for s in seeds]
+                    own = clips if method.card.calibrated else None
+                    runs += [
+                        Run(method, scheme, scope, seed, request.backend, dataset, tasks, loaded, own)
+                        for seed in (request.seeds if method.card.random else [0])
+                    ]
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")
     return list({next(run.cells()).key: run for run in runs}.values())

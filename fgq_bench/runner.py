@@ -54,6 +54,11 @@ class Workspace:
         return self.root / "artifacts"
 
     @property
+    def calibrations(self) -> Path:
+        """What calibrated methods share."""
+        return self.root / "cache" / "calibration"
+
+    @property
     def predictions(self) -> PredictionCache:
         """The predictions."""
         return PredictionCache(self.root / "cache" / "predictions" if self.keep_predictions else None)
@@ -140,7 +145,7 @@ class Sweep:
 
     def _run(self, item: Pending, advance: Callable[[str, int], None]) -> list[Result]:
         run = item.run
-        quantized = compiled(self.workspace.artifacts, run)
+        quantized = compiled(self.workspace.artifacts, self.workspace.calibrations, run)
         sizes = count_bytes(run.loaded.model, quantized)
         if run.scheme.is_float:
             model = run.loaded.model

@@ -7,38 +7,41 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.errors import UserError
-from fgq_bench.quant.grid import exact_in_float32, product, quantize_rows
+from fgq_bench.quant.grid import exact_in_float32, product, quantize_input
 from fgq_bench.quant.linear import QuantLinear
 
 
-def quantize_input(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
-    """Centred codes [..., in] (floating point) and scales [..., 1] of the layer's input ``x``, dynamically."""
+def input_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
+    """Centred codes [..., in] (floating point) and scales [..., 1] of the transformed input ``x``, dynamically."""
     scheme = linear.scheme
     if scheme.activation_static:
         raise UserError(f"scheme {scheme}: static activation scales need a method that calibrates them")
-    rows = x.reshape(1, -1) if scheme.activation_per_tensor else x
-    codes, scale, zero = quantize_rows(rows, scheme.activation_bits, scheme.activation_asymmetric)
-    return (codes if zero is None else codes - zero).view_as(x), scale
+    return quantize_input(
+        x, scheme.activation_bits, scheme.activation_asymmetric, scheme.activation_per_tensor, linear.input_clip
+    )
 
 
 def execute(x: Tensor, linear: QuantLinear) -> Tensor:
     """Run ``linear`` on ``x`` [..., in]: y = (integer dot product) * s_x * s_w + b in fp32, cast to x's dtype.
 
-    Sums run in fp32 only while every partial sum is an exact integer, in float64 otherwise. At 16 activation bits
-    the input stays float and the weight is dequantized; at 16 weight bits it is the other way round. An autocast
+    Transforms run first, in fp32. Sums run in fp32 only while every partial sum is an exact integer, in float64
+    otherwise. At 16 activation bits the input stays float and the weight is dequantized; at 16 weight bits it is the
+    other way round; where neither is quantized the arithmetic is that of ``x`` (float64 stays float64). An autocast
     context around the model does not reach in here: it would round the sums to bf16.
     """
     with torch.autocast(x.device.type, enabled=False):
-        return _execute(x, linear)
+        wide = x if x.dtype == torch.float64 else x.float()
+        return _multiply(linear.transformed(wide), linear).to(x.dtype)
 
 
-def _execute(x: Tensor, linear: QuantLinear) -> Tensor:
+def _multiply(x: Tensor, linear: QuantLinear) -> Tensor:
     scheme = linear.scheme
-    bias = None if linear.bias is None else linear.bias.float()
-    if not (scheme.quantizes_weights and scheme.quantizes_activations):
-        return F.linear(_float_input(x, linear), linear.dequantized_weight(), bias).to(x.dtype)
-    codes, scale = quantize_input(x.float(), linear)
-    assert linear.weight_scale is not None
+    bias = None if linear.bias is None else linear.bias.to(x.dtype)
+    if not scheme.quantizes_activations:
+        return F.linear(x, linear.dequantized_weight().to(x.dtype), bias)
+    codes, scale = input_codes(x, linear)
+    if linear.weight_scale is None:
+        return F.linear(codes * scale, linear.dequantized_weight().float(), bias)
     weight = linear.codes.float().unflatten(1, (linear.weight_scale.shape[1], -1))
     if linear.weight_zero is not None:
         weight = weight - linear.weight_zero.float()[..., None]
@@ -48,12 +51,5 @@ def _execute(x: Tensor, linear: QuantLinear) -> Tensor:
     for group in range(weight.shape[1]):
         accumulated = product(groups[..., group, :], weight[:, group], exact32)
         total += accumulated * linear.weight_scale[:, group]
-    y = total * (scale if scale.ndim == x.ndim else scale.reshape(()))
-    return (y if bias is None else y + bias).to(x.dtype)
-
-
-def _float_input(x: Tensor, linear: QuantLinear) -> Tensor:
-    if not linear.scheme.quantizes_activations:
-        return x.float()
-    codes, scale = quantize_input(x.float(), linear)
-    return codes * (scale if scale.ndim == x.ndim else scale.reshape(()))
+    y = total * scale
+    return y if bias is None else y + bias

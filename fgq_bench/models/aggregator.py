@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.models.interface import Step, token_types
 from fgq_bench.models.layers import Block, Rotary, rotary_2d
 from fgq_bench.models.vit import VisionTransformer, normalize_images
 
@@ -37,7 +40,11 @@ class Aggregator(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Input tokens [B, S, 1 + registers + patches, C] of ``images`` [B, S, 3, H, W] in [0, 1]."""
         batch, frames = images.shape[:2]
-        patches = self.patch_embed(normalize_images(images).flatten(0, 1)).unflatten(0, (batch, frames))
+        return self.add_special(self.patch_embed(normalize_images(images).flatten(0, 1)), batch, frames)
+
+    def add_special(self, patches: Tensor, batch: int, frames: int) -> Tensor:
+        """Put camera and register tokens before the ``patches`` [B * S, patches, C]; returns [B, S, tokens, C]."""
+        patches = patches.unflatten(0, (batch, frames))
         special = torch.cat([self.camera_token, self.register_token], 2).to(patches.dtype)  # [1, 2, 5, C]
         special = torch.cat([special[:, :1], special[:, 1:].expand(-1, frames - 1, -1, -1)], 1)
         return torch.cat([special.expand(batch, -1, -1, -1), patches], 2)
@@ -65,3 +72,22 @@ class Aggregator(nn.Module):
             if level in keep:
                 levels[level] = torch.cat([frame.view_as(x), x], -1)
         return levels
+
+    def steps(self, images: Tensor, name: str) -> Generator[Step, Tensor, Tensor]:
+        """``forward``, suspended before every block; returns the last level [B, S, tokens, 2C]."""
+        batch, frames = images.shape[:2]
+        rotaries = self.rotary((images.shape[-2], images.shape[-1]), frames, images.device)
+        encoder = self.patch_embed.steps(normalize_images(images).flatten(0, 1), f"{name}.patch_embed")
+        del images
+        patches = yield from encoder
+        x = self.add_special(patches, batch, frames)
+        tokens = x.shape[2]
+        types = token_types(1, self.patch_start - 1, tokens, x.device)
+        for level in range(self.depth):
+            x = x.reshape(batch * frames, tokens, -1)
+            frame = yield Step(f"{name}.frame_blocks.{level}", self.frame_blocks[level], x, rotaries[0], types)
+            x = frame.reshape(batch, frames * tokens, -1)
+            block = self.global_blocks[level]
+            x = yield Step(f"{name}.global_blocks.{level}", block, x, rotaries[1], types.repeat(frames))
+        shape = (batch, frames, tokens, -1)
+        return torch.cat([frame.view(shape), x.view(shape)], -1)

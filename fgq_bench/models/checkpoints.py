@@ -33,6 +33,7 @@ class ModelSpec:
     checkpoint: str  # hub id or path
     compute_dtype: str  # "float32", or "bfloat16" for autocast around the aggregator
     licence: str
+    calibration: str  # manifest that methods are calibrated on unless another is asked for
 
 
 MODELS = {
@@ -45,6 +46,7 @@ MODELS = {
             str(Path(__file__).parent / "weights" / "vggt-tiny.safetensors"),
             "float32",
             "Apache-2.0",
+            "procedural-64x4",
         ),
         ModelSpec(
             "vggt-1b",
@@ -53,6 +55,7 @@ MODELS = {
             "facebook/VGGT-1B",
             "bfloat16",
             "CC BY-NC 4.0",
+            "procedural-64x4",
         ),
     )
 }

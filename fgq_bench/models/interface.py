@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.models.layers import Rotary
 from fgq_bench.models.predictions import Predictions
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transformer block
+TOKEN_TYPES = ("camera", "register", "patch")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a forward pass that is streamed stage by stage: a module and what it is about to be given."""
+
+    name: str  # of the module; its linears' names start with it
+    module: nn.Module
+    x: Tensor  # [batch, tokens, C]; a global block's tokens are those of all frames in a row
+    rotary: Rotary | None
+    token_types: Tensor  # [tokens] int64, index into TOKEN_TYPES
+
+    def run(self, x: Tensor) -> Any:
+        """The module's output for ``x`` in the place of ``self.x``."""
+        return self.module(x) if self.rotary is None else self.module(x, self.rotary)
+
+
+Steps = Generator[Step, Any, None]  # is sent each stage's output
+
+
+def token_types(camera: int, registers: int, total: int, device: torch.device) -> Tensor:
+    """Types [total] of one frame's tokens: ``camera`` camera (or class) tokens, then registers, then patches."""
+    types = torch.full((total,), TOKEN_TYPES.index("patch"), device=device)
+    types[: camera + registers] = TOKEN_TYPES.index("register")
+    types[:camera] = TOKEN_TYPES.index("camera")
+    return types
 
 
 class ReconstructionModel(nn.Module, ABC):
@@ -26,6 +56,14 @@ class ReconstructionModel(nn.Module, ABC):
     @abstractmethod
     def linear_groups(self) -> dict[str, list[str]]:
         """Names of the linears that may be quantized, by group: ``aa``, ``camera``, ``dino``."""
+
+    @abstractmethod
+    def steps(self, images: Tensor) -> Steps:
+        """Stream one forward pass of ``images`` [B, S, 3, H, W] in [0, 1] up to (without) the dense heads.
+
+        Suspends before every stage, in the order of execution, and expects its output in return; nothing but the
+        current tokens is kept in between. Stages are transformer blocks, and the whole camera head.
+        """
 
     @abstractmethod
     def forward(self, images: Tensor) -> Predictions:

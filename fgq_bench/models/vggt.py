@@ -11,7 +11,7 @@ from torch import Tensor
 from fgq_bench.models.aggregator import Aggregator
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
-from fgq_bench.models.interface import ROLES, ReconstructionModel
+from fgq_bench.models.interface import ROLES, ReconstructionModel, Step, Steps, token_types
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
 
@@ -116,6 +116,20 @@ class VGGT(ReconstructionModel):
         depth, depth_conf = activate_depth(self.depth_head(pyramid, image_hw, start))
         points, points_conf = activate_points(self.point_head(pyramid, image_hw, start))
         return Predictions(poses[-1], depth, depth_conf, points, points_conf, poses)
+
+    def steps(self, images: Tensor) -> Steps:
+        """See ``ReconstructionModel``; stages: ViT blocks, frame and global blocks in turn, the camera head."""
+        aggregator = self.aggregator.steps(images, "aggregator")
+        del images  # a suspended pass holds its current tokens only
+        last = yield from aggregator
+        camera = last[:, :, 0].float()
+        yield Step(
+            "camera_head",
+            self.camera_head,
+            camera,
+            None,
+            token_types(camera.shape[1], 0, camera.shape[1], camera.device),
+        )
 
     def forward(self, images: Tensor) -> Predictions:
         """Predict for ``images`` [B, S, 3, H, W] in [0, 1]; H and W are multiples of the patch size.

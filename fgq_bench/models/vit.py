@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgq_bench.models.interface import Step, token_types
 from fgq_bench.models.layers import Block
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -60,16 +63,33 @@ class VisionTransformer(nn.Module):
         plane = F.interpolate(plane, size=(rows, columns), mode="bicubic", antialias=True)
         return torch.cat([cls, plane.flatten(2).transpose(1, 2).to(cls.dtype)], 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Patch tokens [N, patches, dim] of normalised ``images`` [N, 3, H, W]."""
+    def embed(self, images: Tensor) -> Tensor:
+        """Input tokens [N, 1 + registers + patches, dim] of normalised ``images`` [N, 3, H, W]."""
         rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
         tokens = self.patch_embed(images)
         count = tokens.shape[0]
         tokens = torch.cat([self.cls_token.expand(count, -1, -1).to(tokens.dtype), tokens], 1)
         tokens = tokens + self.position_embedding(rows, columns)
         registers = self.register_tokens.expand(count, -1, -1).to(tokens.dtype)
-        x = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], 1)
+        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], 1)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Normed patch tokens [N, patches, dim] of the last block's output."""
+        normed: Tensor = self.norm(x)
+        return normed[:, 1 + self.register_tokens.shape[1] :]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Patch tokens [N, patches, dim] of normalised ``images`` [N, 3, H, W]."""
+        x = self.embed(images)
         for block in self.blocks:
             x = block(x)
-        normed: Tensor = self.norm(x)
-        return normed[:, 1 + registers.shape[1] :]
+        return self.finish(x)
+
+    def steps(self, images: Tensor, name: str) -> Generator[Step, Tensor, Tensor]:
+        """``forward``, suspended before every block; returns the patch tokens. ``name`` is this module's own."""
+        x = self.embed(images)
+        del images
+        types = token_types(1, self.register_tokens.shape[1], x.shape[1], x.device)
+        for index, block in enumerate(self.blocks):
+            x = yield Step(f"{name}.blocks.{index}", block, x, None, types)
+        return self.finish(x)

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import shared_copy
-from fgq_bench.quant.linear import Executor, QuantLinear
+from fgq_bench.quant.linear import PARTS, Executor, QuantLinear, SplitLinear, fused_part
 from fgq_bench.quant.packing import pack, unpack
 from fgq_bench.quant.scheme import Scheme
+from fgq_bench.quant.transforms import Transform, transform_from_tensors
 
 FORMAT = "fgq-bench/1"
+TENSORS = ("codes", "weight_scale", "weight_zero", "bias", "act_clip")
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
@@ -42,13 +44,14 @@ class QuantizedModel:
         """
         result = shared_copy(model)
         device = next(model.parameters()).device
-        for name, linear in self.linears.items():
-            bound = QuantLinear(linear.scheme, linear.codes, linear.weight_scale, linear.weight_zero, linear.bias).to(
-                device
-            )
-            bound.executor = executor
+        bound = {name: linear.bound_to(executor, device) for name, linear in self.linears.items()}
+        fused = {part[0] for name in bound if (part := fused_part(name))}
+        for name in fused:
+            parent = name.rpartition(".")[0]
+            bound[name] = SplitLinear(*(bound.pop(f"{parent}.{part}") for part in PARTS))  # type: ignore[assignment]
+        for name, module in bound.items():
             parent, _, child = name.rpartition(".")
-            setattr(result.get_submodule(parent), child, bound)
+            setattr(result.get_submodule(parent), child, module)
         for name, value in self.overrides.items():
             parent, _, child = name.rpartition(".")
             setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))
@@ -61,17 +64,27 @@ class QuantizedModel:
             raise UserError(f"{path}: made from model {made_from[:12]}, not from this one ({model_hash[:12]})")
 
     def save(self, path: str | Path) -> None:
-        """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias``, ``overrides.*``, JSON header."""
+        """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias|act_clip|transform.*``,
+        ``overrides.*``, JSON header.
+        """
         tensors: dict[str, Tensor] = {f"overrides.{name}": value for name, value in self.overrides.items()}
-        layers = {}
+        layers: dict[str, Any] = {}
+        written: dict[int, str] = {}  # transforms that several linears share are written once
         for name, linear in self.linears.items():
-            layers[name] = {"scheme": str(linear.scheme), "shape": [linear.out_features, linear.in_features]}
-            bits = linear.scheme.weight_bits
-            tensors[f"{name}.codes"] = pack(linear.codes, bits) if linear.scheme.quantizes_weights else linear.codes
-            for part in ("weight_scale", "weight_zero", "bias"):
+            places = []
+            for index, transform in enumerate(linear.transforms):
+                assert isinstance(transform, Transform)
+                place = written.setdefault(id(transform), f"{name}.transform.{index}")
+                places.append({"kind": transform.kind, "at": place})
+                tensors.update({f"{place}.{key}": value for key, value in transform.named_buffers()})
+            shape = [linear.out_features, linear.in_features]
+            layers[name] = {"scheme": str(linear.scheme), "shape": shape, "transforms": places}
+            for part in TENSORS:
                 value = getattr(linear, part)
                 if value is not None:
                     tensors[f"{name}.{part}"] = value
+            if linear.scheme.quantizes_weights:
+                tensors[f"{name}.codes"] = pack(linear.codes, linear.scheme.weight_bits)
         # one metadata entry: safetensors writes several in random order, and equal models must be equal files
         metadata = {FORMAT: json.dumps({"header": self.header, "layers": layers}, sort_keys=True)}
         save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
@@ -84,8 +97,10 @@ class QuantizedModel:
             if FORMAT not in metadata:
                 raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
             about = json.loads(metadata[FORMAT])
-            linears = {name: _read_linear(file, name, layer) for name, layer in about["layers"].items()}
-            names = [key for key in file.keys() if key.startswith("overrides.")]  # noqa: SIM118
+            keys = list(file.keys())
+            shared: dict[str, Transform] = {}
+            linears = {name: _read_linear(file, keys, name, layer, shared) for name, layer in about["layers"].items()}
+            names = [key for key in keys if key.startswith("overrides.")]
             overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
             return cls(linears, about["header"], overrides)
 
@@ -101,16 +116,22 @@ def _open(path: Path) -> Iterator[Any]:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _read_linear(file: Any, name: str, layer: dict[str, Any]) -> QuantLinear:
+def _read_linear(
+    file: Any, keys: list[str], name: str, layer: dict[str, Any], shared: dict[str, Transform]
+) -> QuantLinear:
     scheme = Scheme.parse(layer["scheme"])
-    present = set(file.keys())
-    parts = {
-        part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in present else None
-        for part in ("codes", "weight_scale", "weight_zero", "bias")
-    }
+    parts = {part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in keys else None for part in TENSORS}
     codes = parts["codes"]
     assert codes is not None
     if scheme.quantizes_weights:
         out_features, in_features = layer["shape"]
         codes = unpack(codes, scheme.weight_bits, (out_features, in_features))
-    return QuantLinear(scheme, codes, parts["weight_scale"], parts["weight_zero"], parts["bias"])
+    for place in layer["transforms"]:
+        if place["at"] not in shared:
+            prefix = f"{place['at']}."
+            tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
+            shared[place["at"]] = transform_from_tensors(place["kind"], tensors)
+    transforms = [shared[place["at"]] for place in layer["transforms"]]
+    return QuantLinear(
+        scheme, codes, parts["weight_scale"], parts["weight_zero"], parts["bias"], parts["act_clip"], transforms
+    )

@@ -1,46 +1,81 @@
 """The integer grid: scales, zero points, codes (spec: baselines, "Grid and the arithmetic of truth").
 
-All functions reduce over the last dimension: one scale per row. fp32 in, fp32 scales out, round half to even.
+All functions reduce over the last dimension: one scale per row. fp32 in, fp32 scales out, round half to even. They are
+differentiable (straight-through rounding), and ``bits`` may be a tensor, so that training and rounding are one code.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 MAX_FLOOR = 1e-5  # smallest range that a row is given
+Clip = tuple[Tensor, Tensor]  # factors on a row's minimum and maximum, each broadcastable to [..., 1]
 
 
-def code_range(bits: int) -> tuple[int, int]:
-    """Lowest and highest signed code: -2^(b-1) and 2^(b-1) - 1."""
+class _RoundStraightThrough(torch.autograd.Function):
+    """Round half to even; the gradient passes unchanged (Bengio et al. 2013)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> Tensor:
+        return gradient[0]
+
+
+def round_straight_through(x: Tensor) -> Tensor:
+    """``x`` rounded half to even, with the gradient of the identity."""
+    if not x.requires_grad:
+        return x.round()
+    rounded: Tensor = _RoundStraightThrough.apply(x)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+def code_range(bits: Any) -> Any:
+    """Lowest and highest signed code: -2^(b-1) and 2^(b-1) - 1; of the type of ``bits`` (int or tensor)."""
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
-def symmetric_scale(x: Tensor, bits: int, clip: Tensor | float = 1.0) -> Tensor:
-    """Scales [..., 1] of rows ``x`` [..., n]: clip * max|x| / (2^(b-1) - 1), the maximum floored at 1e-5."""
-    maximum = (x.abs().amax(-1, keepdim=True).float() * clip).clamp(min=MAX_FLOOR)
-    return maximum / code_range(bits)[1]
+def limits(x: Tensor, clip: Clip | None) -> tuple[Tensor, Tensor]:
+    """Lower and upper end [..., 1] of the range of rows ``x`` [..., n]: it includes 0, scaled by ``clip``."""
+    low = x.amin(-1, keepdim=True).float().clamp(max=0)
+    high = x.amax(-1, keepdim=True).float().clamp(min=0)
+    return (low, high) if clip is None else (low * clip[0], high * clip[1])
 
 
-def affine_scale(x: Tensor, bits: int, clip: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+def symmetric_scale(x: Tensor, bits: int | Tensor, clip: Clip | None = None) -> Tensor:
+    """Scales [..., 1] of rows ``x`` [..., n]: max|range| / (2^(b-1) - 1), the maximum floored at 1e-5."""
+    if clip is None:
+        maximum = x.abs().amax(-1, keepdim=True).float()
+    else:
+        low, high = limits(x, clip)
+        maximum = torch.maximum(-low, high)
+    scale: Tensor = maximum.clamp(min=MAX_FLOOR) / code_range(bits)[1]
+    return scale
+
+
+def affine_scale(x: Tensor, bits: int | Tensor, clip: Clip | None = None) -> tuple[Tensor, Tensor]:
     """Min/max scales and zero points [..., 1] of rows ``x`` [..., n]; the range always includes 0."""
-    low = x.amin(-1, keepdim=True).float().clamp(max=0) * clip
-    high = x.amax(-1, keepdim=True).float().clamp(min=0) * clip
-    scale = (high - low).clamp(min=MAX_FLOOR) / (2**bits - 1)
-    zero = (code_range(bits)[0] - low / scale).round().clamp(*code_range(bits))
-    return scale, zero
+    low, high = limits(x, clip)
+    scale: Tensor = (high - low).clamp(min=MAX_FLOOR) / (2**bits - 1)
+    lowest, highest = code_range(bits)
+    return scale, round_straight_through(lowest - low / scale).clamp(lowest, highest)
 
 
-def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: int) -> Tensor:
+def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: int | Tensor) -> Tensor:
     """Signed integer codes of ``x``, kept in floating point: clamp(round_half_even(x / scale) + zero)."""
-    rounded = (x.float() / scale).round()
+    rounded = round_straight_through(x.float() / scale)
     if zero is not None:
         rounded = rounded + zero
     return rounded.clamp(*code_range(bits))
 
 
 def quantize_rows(
-    x: Tensor, bits: int, asymmetric: bool, clip: Tensor | float = 1.0
+    x: Tensor, bits: int | Tensor, asymmetric: bool, clip: Clip | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Codes like ``x`` (floating point), scales [..., 1], zero points [..., 1] (None when symmetric)."""
     zero: Tensor | None = None
@@ -49,6 +84,35 @@ def quantize_rows(
     else:
         scale = symmetric_scale(x, bits, clip)
     return to_codes(x, scale, zero, bits), scale, zero
+
+
+def quantize_weight(
+    weight: Tensor, bits: int | Tensor, groups: int, asymmetric: bool, clip: Clip | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Round ``weight`` [out, in] to nearest, a scale per output channel and group.
+
+    Args:
+        clip: factors on each group's minimum and maximum, broadcastable to [out, groups, 1]; the weight is clamped
+            to that range first (learned or searched clipping).
+
+    Returns:
+        Codes [out, groups, in / groups], scales [out, groups, 1], zero points like the scales or None.
+    """
+    rows = weight.unflatten(1, (groups, -1))
+    if clip is not None:
+        low, high = limits(rows, clip)
+        rows = rows.float().clamp(low, high)
+    return quantize_rows(rows, bits, asymmetric)
+
+
+def quantize_input(
+    x: Tensor, bits: int | Tensor, asymmetric: bool, per_tensor: bool, clip: Clip | None = None
+) -> tuple[Tensor, Tensor]:
+    """Centred codes like ``x`` [..., n] (floating point) and scales [..., 1] (per tensor: one), dynamically."""
+    rows = x.reshape(1, -1) if per_tensor else x
+    codes, scale, zero = quantize_rows(rows, bits, asymmetric, clip)
+    codes = codes if zero is None else codes - zero
+    return codes.view_as(x), scale.reshape(()) if per_tensor else scale
 
 
 def dequantize(codes: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:

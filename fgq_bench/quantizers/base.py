@@ -15,8 +15,11 @@ product, by any backend. Here is a complete method, round to nearest::
 - ``job.model``: the float model. It must be left untouched.
 - ``job.targets``: names of the linears in scope, in the order in which the network runs them.
 - ``job.scheme``: the ``Scheme`` asked for. Its fields are data: no method branches on "4 bits".
-- ``job.seed``: the seed of every random choice.
-- ``job.round(name, weight=None)``: round a target's (or a changed) weight to the scheme's grid.
+- ``job.seed``: the seed of every random choice (say ``random = true`` in the card if there is one).
+- ``job.statistics(name)``: magnitudes and Hessian of a target's calibration inputs; ``job.calibration`` offers the
+  streamed pass itself (say ``calibrated = true`` in the card).
+- ``job.round(name, ...)``: round a target's (or a changed) weight to the scheme's grid, with input transforms, clipping
+  or another rounding rule.
 - ``job.product(linears, overrides)``: the result; ``overrides`` are float tensors that folding has changed.
 
 Hyper-parameters are fields of the nested ``Options`` model, filled from the method's card
@@ -32,16 +35,20 @@ To add yours: (1) write ``fgq_bench/quantizers/mymethod.py``, (2) write ``method
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
-from torch import Tensor, nn
+from torch import Tensor
 
+from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.statistics import LinearStatistics
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.quant.artifact import QuantizedModel
-from fgq_bench.quant.linear import QuantLinear
+from fgq_bench.quant.linear import QuantLinear, Rounder, find_linear, round_to_nearest
 from fgq_bench.quant.scheme import Scheme
+from fgq_bench.quant.transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -53,17 +60,43 @@ class Job:
     scheme: Scheme
     seed: int
     header: dict[str, Any] = field(default_factory=dict)  # written into the product
+    data: Calibration | None = None  # for methods whose card says ``calibrated``
 
-    def linear(self, name: str) -> nn.Linear:
-        """The float linear called ``name``."""
-        module = self.model.get_submodule(name)
-        assert isinstance(module, nn.Linear), name
-        return module
+    @property
+    def calibration(self) -> Calibration:
+        """The float model on the calibration manifest."""
+        assert self.data is not None, "the method's card must say calibrated = true"
+        return self.data
 
-    def round(self, name: str, weight: Tensor | None = None) -> QuantLinear:
-        """Round the weight of ``name`` (or ``weight`` [out, in] in its stead) to the nearest grid point."""
-        linear = self.linear(name)
-        return QuantLinear.from_float(linear.weight if weight is None else weight, linear.bias, self.scheme, name)
+    def statistics(self, name: str) -> LinearStatistics:
+        """Statistics of the inputs of target ``name``, captured once for all targets."""
+        return self.calibration.statistics(name, self.targets)
+
+    def round(
+        self,
+        name: str,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        *,
+        transforms: Sequence[Transform] = (),
+        act_clip: Tensor | None = None,
+        rounder: Rounder = round_to_nearest,
+        scheme: Scheme | None = None,
+    ) -> QuantLinear:
+        """Round the linear ``name`` to the scheme's grid.
+
+        Args:
+            weight, bias: changed ones [out, in], [out] in the stead of the model's own (both, or none).
+            transforms: online transforms of its input, in order; they are undone in the weight.
+            act_clip: [2] factors on the input's minimum and maximum.
+            rounder: how the transformed weight is rounded.
+            scheme: another scheme for this linear (mixed precision).
+        """
+        if weight is None:
+            weight, bias = find_linear(self.model, name)
+        return QuantLinear.from_float(
+            weight, bias, scheme or self.scheme, name, transforms=transforms, act_clip=act_clip, rounder=rounder
+        )
 
     def product(self, linears: dict[str, QuantLinear], overrides: dict[str, Tensor] | None = None) -> QuantizedModel:
         """The quantized model made of ``linears`` and changed float tensors; all else stays float."""

@@ -1,0 +1,1 @@
+"""Calibration: which sequences (``manifest``), the streamed pass over the float model (``stream``), what is kept of it."""

@@ -1,0 +1,91 @@
+"""A float model on a manifest: statistics captured once, kept on disk, and shared by every method of a sweep."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fgq_bench.calibration.manifest import CalibrationClips
+from fgq_bench.calibration.statistics import LinearStatistics, collect
+from fgq_bench.calibration.stream import Stage, stream
+from fgq_bench.files import write_atomically
+from fgq_bench.models.interface import ReconstructionModel
+
+
+class Calibration:
+    """What methods learn from: the float model on the clips of a manifest.
+
+    Args:
+        model: the float model.
+        identity: what else decides the numbers (the model's hash), for the cache's key.
+        clips: images of the manifest.
+        compute_dtype: precision of the pass, as the model is evaluated.
+        folder: where captured tensors are kept; None: a temporary folder that goes with this object.
+    """
+
+    def __init__(
+        self, model: ReconstructionModel, model_hash: str, clips: CalibrationClips, compute_dtype: str, folder: Path | None
+    ) -> None:
+        self.model, self.clips, self.compute_dtype = model, clips, compute_dtype
+        self.key = f"{model_hash[:12]}-{clips.manifest.hash[:12]}-{compute_dtype}"
+        self._folder = folder
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where this model's tensors on this manifest are kept."""
+        if self._folder is not None:
+            return self._folder / self.key
+        self._temporary = tempfile.TemporaryDirectory(prefix="fgq-bench-")
+        return Path(self._temporary.name)
+
+    def stages(self) -> Iterator[Stage]:
+        """A fresh streamed pass over the float model."""
+        return stream(self.model, self.clips, self.compute_dtype)
+
+    def statistics(self, name: str, targets: list[str]) -> LinearStatistics:
+        """Statistics of the linear ``name``; one pass captures all ``targets`` that are not stored yet."""
+        if not self.holds(f"statistics/{name}"):
+            self.capture(targets)
+        return LinearStatistics(**self.kept(f"statistics/{name}"))
+
+    def capture(self, targets: list[str], advance: Callable[[str], None] = lambda stage: None) -> None:
+        """Capture the statistics of all ``targets`` that are not stored, in one pass that ends with the last of them.
+
+        ``advance(stage)`` is told of every stage that is done.
+        """
+        missing = {name for name in targets if not self.holds(f"statistics/{name}")}
+        if not missing:
+            return
+        for stage in self.stages():
+            for name, statistics in collect(stage, missing).items():
+                self.keep(f"statistics/{name}", statistics.tensors())
+                missing.discard(name)
+            advance(stage.name)
+            if not missing:
+                return
+
+    def keep(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Store tensors under ``name``."""
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        write_atomically(self._path(name), lambda path: save_file(plain, path))
+
+    def holds(self, name: str) -> bool:
+        """Whether ``keep`` has stored ``name``; a damaged file counts as absent."""
+        try:
+            with safe_open(self._path(name), "pt"):
+                return True
+        except (SafetensorError, OSError):
+            return False
+
+    def kept(self, name: str) -> dict[str, Tensor]:
+        """What ``keep`` stored as ``name``, on the model's device."""
+        return load_file(self._path(name), str(self.model.device))
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"

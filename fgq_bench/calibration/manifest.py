@@ -1,0 +1,145 @@
+"""Calibration manifests: which sequences and frames every method of a sweep is calibrated on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fgq_bench.cards import DatasetCard, content_root, load_card
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_json
+from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
+from fgq_bench.loaders.scene import Scene
+from fgq_bench.suggest import unknown
+
+FOLDER = "datasets/calibration"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Some frames of one sequence, in the order in which the model sees them: the first is the reference view."""
+
+    dataset: str  # name of a data set card
+    sequence: str
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Clips with how they were chosen. Its identity is ``hash``: the clips alone, whoever chose them."""
+
+    name: str
+    sampler: str
+    seed: int
+    clips: tuple[Clip, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over every clip in order."""
+        return hashlib.sha256(json.dumps([asdict(clip) for clip in self.clips], sort_keys=True).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a calibration, for result keys, with the name for readers."""
+        return {"manifest": self.name, "hash": self.hash}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, with the hash."""
+        clips = [[clip.dataset, clip.sequence, list(clip.frames)] for clip in self.clips]
+        return {"name": self.name, "sampler": self.sampler, "seed": self.seed, "hash": self.hash, "clips": clips}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, self.to_dict())
+
+
+def sample_random(name: str, datasets: list[Dataset], sequences: int, frames: int, seed: int) -> Manifest:
+    """Draw ``sequences`` clips of ``frames`` frames, in equal shares from ``datasets``, without replacement.
+
+    Frames keep the order in which they were drawn, as FGQ's sampler leaves them (spec: fgq, 2.3), so the reference
+    view is random too.
+
+    Raises:
+        UserError: shares that are not equal, too few sequences in a data set, or too few frames in a sequence.
+    """
+    share, rest = divmod(sequences, len(datasets))
+    if rest:
+        raise UserError(f"--sequences {sequences}: not a multiple of the {len(datasets)} data sets")
+    rng = random.Random(seed)
+    clips = []
+    for dataset in datasets:
+        names = sorted(dataset.frames)
+        if share > len(names):
+            raise UserError(f"data set {dataset.card.name} has {len(names)} sequences, {share} are wanted")
+        for sequence in rng.sample(names, share):
+            available = dataset.frames[sequence]
+            if frames > len(available):
+                raise UserError(f"{dataset.card.name}, {sequence}: {len(available)} frames, {frames} are wanted")
+            clips.append(Clip(dataset.card.name, sequence, tuple(rng.sample(available, frames))))
+    return Manifest(name, "random", seed, tuple(clips))
+
+
+def manifest_names() -> list[str]:
+    """Names of the manifests that come with the project."""
+    return sorted(path.stem for path in (content_root() / FOLDER).glob("*.json"))
+
+
+def load_manifest(name: str) -> Manifest:
+    """The manifest called ``name``, or the one in the file ``name`` if that ends in .json.
+
+    Raises:
+        UserError: unknown name, malformed file, or a hash that is not that of the clips.
+    """
+    path = Path(name) if name.endswith(".json") else content_root() / FOLDER / f"{name}.json"
+    if not path.is_file():
+        raise unknown("calibration manifest", name, manifest_names())
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
+        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
+    if values.get("hash") != manifest.hash:
+        raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
+    if not clips:
+        raise UserError(f"{path}: no clips")
+    return manifest
+
+
+class CalibrationClips:
+    """The clips of a manifest with their data sets opened: iterates over images [S, 3, H, W], read when asked for."""
+
+    def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
+        self.manifest = manifest
+        names = dict.fromkeys(clip.dataset for clip in manifest.clips)
+        self.datasets = {name: open_dataset(load_card(DatasetCard, name), roots.get(name)) for name in names}
+        self._scenes = SceneCache()
+
+    def __len__(self) -> int:
+        return len(self.manifest.clips)
+
+    def __iter__(self) -> Iterator[Any]:
+        for clip in self.manifest.clips:
+            dataset = self.datasets[clip.dataset]
+            listed = dataset.frames.get(clip.sequence, [])
+            if missing := [frame for frame in clip.frames if frame not in listed]:
+                raise UserError(
+                    f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
+                )
+            scene: Scene = self._scenes.load(dataset, clip.sequence)
+            yield scene.images[[listed.index(frame) for frame in clip.frames]]
+
+    def check_disjoint(self, test: Dataset) -> None:
+        """Raise UserError where a calibration sequence is also one that ``test`` scores."""
+        scored = {(test.card.loader, test.root, name) for name in test.frame_list()}
+        for clip in self.manifest.clips:
+            source = self.datasets[clip.dataset]
+            if (source.card.loader, source.root, clip.sequence) in scored:
+                raise UserError(
+                    f"manifest {self.manifest.name}: calibrates on {clip.sequence!r} of {clip.dataset}, which "
+                    f"{test.card.name} scores; draw another with fgq-bench manifest"
+                )

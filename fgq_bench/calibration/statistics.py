@@ -1,0 +1,88 @@
+"""What methods ask of a linear's calibration inputs: magnitudes by token type, and the Hessian of its output error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.calibration.stream import Stage
+from fgq_bench.models.interface import TOKEN_TYPES
+
+
+@dataclass
+class LinearStatistics:
+    """Statistics of one linear's inputs [n] over all calibration tokens, by token type (camera, register, patch)."""
+
+    count: Tensor  # [types] tokens
+    absmax: Tensor  # [types, n] max |x_j|
+    abs_sum: Tensor  # [types, n] sum of |x_j|
+    hessian: Tensor  # [n, n] fp32, 2 / N * sum of x x^T over all tokens (Frantar et al. 2022)
+
+    @property
+    def maximum(self) -> Tensor:
+        """max |x_j| [n] over all tokens."""
+        return self.absmax.amax(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean |x_j| [n] over all tokens."""
+        return self.abs_sum.sum(0) / self.count.sum()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By field name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class _Accumulator:
+    """Adds up ``LinearStatistics`` from a linear's inputs, in fp32, without keeping any of them."""
+
+    def __init__(self, width: int, types: Tensor) -> None:
+        self.types, kinds, device = types, len(TOKEN_TYPES), types.device
+        self.count = torch.zeros(kinds, device=device)
+        self.absmax = torch.zeros(kinds, width, device=device)
+        self.abs_sum = torch.zeros(kinds, width, device=device)
+        self.moment = torch.zeros(width, width, device=device)
+
+    def add(self, x: Tensor) -> None:
+        """Take in ``x`` [batch, tokens, n]."""
+        values = x.detach().float()
+        magnitude = values.abs()
+        largest, total = magnitude.amax(0), magnitude.sum(0)  # [tokens, n]
+        for kind in range(len(TOKEN_TYPES)):
+            chosen = self.types == kind
+            if chosen.any():
+                self.count[kind] += chosen.sum() * len(x)
+                self.absmax[kind] = torch.maximum(self.absmax[kind], largest[chosen].amax(0))
+                self.abs_sum[kind] += total[chosen].sum(0)
+        flat = values.flatten(0, 1)
+        self.moment.addmm_(flat.T, flat)
+
+    def finish(self) -> LinearStatistics:
+        """The statistics; the Hessian is normalised by the number of tokens."""
+        return LinearStatistics(self.count, self.absmax, self.abs_sum, self.moment * (2 / self.count.sum()))
+
+
+@contextmanager
+def _watched(linears: dict[str, nn.Linear], types: Tensor) -> Iterator[dict[str, _Accumulator]]:
+    found = {name: _Accumulator(linear.in_features, types) for name, linear in linears.items()}
+
+    def hook(name: str) -> object:
+        return linears[name].register_forward_pre_hook(lambda _, inputs: found[name].add(inputs[0]))
+
+    handles = [hook(name) for name in linears]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()  # type: ignore[attr-defined]
+
+
+def collect(stage: Stage, targets: Iterable[str]) -> dict[str, LinearStatistics]:
+    """Run ``stage`` on all its clips and return the statistics of those ``targets`` that belong to it."""
+    with _watched(stage.linears(targets), stage.token_types) as found:
+        stage.outputs  # noqa: B018
+    return {name: accumulator.finish() for name, accumulator in found.items()}

@@ -1,0 +1,73 @@
+"""The streamed pass: the float model runs on all calibration clips together, one stage (block) at a time.
+
+Memory holds the model, and of every clip the tokens that enter and leave the current stage: it does not grow with the
+number of blocks. A global block gets the tokens of all frames of a clip in a row, so cross-frame attention takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.layers import Rotary
+
+
+@dataclass
+class Stage:
+    """One stage of the network with its inputs for every clip."""
+
+    name: str  # of the module; its linears' names start with it
+    module: nn.Module
+    inputs: list[Tensor]  # per clip [batch, tokens, C]: a frame block's batch are the frames, a global block's is 1
+    rotary: Rotary | None
+    token_types: Tensor  # [tokens], index into TOKEN_TYPES
+    autocast: torch.dtype | None
+
+    @cached_property
+    def outputs(self) -> list[Tensor]:
+        """The float model's outputs; computed when first asked for (hooks placed before see every input)."""
+        return [self._run(x) for x in self.inputs]
+
+    @torch.no_grad()
+    def _run(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            out: Tensor = self.module(x) if self.rotary is None else self.module(x, self.rotary)
+        return out
+
+    def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
+        """Those of ``targets`` that belong to this stage, by name."""
+        prefix = f"{self.name}."
+        found = {name: self.module.get_submodule(name.removeprefix(prefix)) for name in targets if name.startswith(prefix)}  # fmt: skip
+        return {name: linear for name, linear in found.items() if isinstance(linear, nn.Linear)}
+
+
+def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: str) -> Iterator[Stage]:
+    """Stages of ``model`` in the order of execution, each with its inputs for all ``clips``.
+
+    Args:
+        clips: images [S, 3, H, W] in [0, 1] each; all of one size.
+        compute_dtype: ``float32`` or ``bfloat16`` (autocast), as the model is evaluated.
+    """
+    autocast = torch.bfloat16 if compute_dtype == "bfloat16" else None
+    passes = []
+    with torch.no_grad():
+        for images in clips:
+            begun = model.steps(images[None].to(model.device))
+            passes.append((begun, next(begun)))
+        while True:
+            steps = [step for _, step in passes]
+            first = steps[0]
+            stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, autocast)
+            del steps, first
+            yield stage
+            outputs = stage.outputs
+            del stage
+            try:
+                passes = [(begun, begun.send(outputs.pop(0))) for begun, _ in passes]
+            except StopIteration:
+                return
