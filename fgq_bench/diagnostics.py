@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.models.interface import TOKEN_TYPES, shared_copy
+from fgq_bench.models.interface import shared_copy
 from fgq_bench.models.layers import Rotary
 from fgq_bench.models.vggt import VGGT
 

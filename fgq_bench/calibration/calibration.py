@@ -30,7 +30,12 @@ class Calibration:
     """
 
     def __init__(
-        self, model: ReconstructionModel, model_hash: str, clips: CalibrationClips, compute_dtype: str, folder: Path | None
+        self,
+        model: ReconstructionModel,
+        model_hash: str,
+        clips: CalibrationClips,
+        compute_dtype: str,
+        folder: Path | None,
     ) -> None:
         self.model, self.clips, self.compute_dtype = model, clips, compute_dtype
         self.key = f"{model_hash[:12]}-{clips.manifest.hash[:12]}-{compute_dtype}"

@@ -13,8 +13,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.models.interface import ReconstructionModel
-from fgq_bench.models.layers import Rotary
+from fgq_bench.errors import UserError
+from fgq_bench.models.interface import ReconstructionModel, Step, Steps
+from fgq_bench.models.layers import Block, Rotary
 
 
 @dataclass
@@ -39,6 +40,25 @@ class Stage:
             out: Tensor = self.module(x) if self.rotary is None else self.module(x, self.rotary)
         return out
 
+    def blocks(self) -> Iterator[Stage]:
+        """The transformer blocks of this stage, each with every input that it gets: itself, or those inside it."""
+        if isinstance(self.module, Block):
+            yield self
+            return
+        for name, block in self.module.named_modules():
+            if isinstance(block, Block):
+                yield self._inner(f"{self.name}.{name}", block)
+
+    def _inner(self, name: str, block: Block) -> Stage:
+        inputs: list[Tensor] = []
+        handle = block.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        try:
+            for x in self.inputs:
+                self._run(x)
+        finally:
+            handle.remove()
+        return Stage(name, block, inputs, None, self.token_types, self.autocast)
+
     def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
         """Those of ``targets`` that belong to this stage, by name."""
         prefix = f"{self.name}."
@@ -55,19 +75,25 @@ def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: s
     """
     autocast = torch.bfloat16 if compute_dtype == "bfloat16" else None
     passes = []
-    with torch.no_grad():
-        for images in clips:
-            begun = model.steps(images[None].to(model.device))
-            passes.append((begun, next(begun)))
-        while True:
-            steps = [step for _, step in passes]
-            first = steps[0]
-            stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, autocast)
-            del steps, first
-            yield stage
-            outputs = stage.outputs
-            del stage
-            try:
-                passes = [(begun, begun.send(outputs.pop(0))) for begun, _ in passes]
-            except StopIteration:
-                return
+    for images in clips:
+        begun = model.steps(images[None].to(model.device))
+        passes.append((begun, _advance(begun, None)))
+    if len({step.x.shape for _, step in passes}) > 1:
+        raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
+    while True:
+        steps = [step for _, step in passes]
+        first = steps[0]
+        stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, autocast)
+        del steps, first
+        yield stage
+        outputs = stage.outputs
+        del stage
+        try:
+            passes = [(begun, _advance(begun, outputs.pop(0))) for begun, _ in passes]
+        except StopIteration:
+            return
+
+
+@torch.no_grad()
+def _advance(begun: Steps, output: Tensor | None) -> Step:
+    return begun.send(output)

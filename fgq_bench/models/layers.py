@@ -71,15 +71,19 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotary: Rotary | None = None) -> Tensor:
         """Attend over the tokens of ``x`` [B, tokens, dim]."""
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
+        projected: Tensor = self.proj(self.attend(self.qkv(x), rotary))
+        return projected
+
+    def attend(self, qkv: Tensor, rotary: Rotary | None) -> Tensor:
+        """Attention outputs, heads side by side [B, tokens, dim], of projected ``qkv`` [B, tokens, 3 * dim]."""
+        batch, tokens, width = qkv.shape
+        dim = width // 3
+        q, k, v = qkv.view(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
         out = F.scaled_dot_product_attention(q, k, v)
-        projected: Tensor = self.proj(out.transpose(1, 2).reshape(batch, tokens, dim))
-        return projected
+        return out.transpose(1, 2).reshape(batch, tokens, dim)
 
 
 class Block(nn.Module):

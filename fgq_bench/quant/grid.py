@@ -1,7 +1,8 @@
 """The integer grid: scales, zero points, codes (spec: baselines, "Grid and the arithmetic of truth").
 
 All functions reduce over the last dimension: one scale per row. fp32 in, fp32 scales out, round half to even. They are
-differentiable (straight-through rounding), and ``bits`` may be a tensor, so that training and rounding are one code.
+differentiable (straight-through rounding), and ``bits`` may be a code range of tensors, so that training and rounding
+are one code and one compiled graph serves every bit-width.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 MAX_FLOOR = 1e-5  # smallest range that a row is given
+Bits = int | tuple[Tensor, Tensor]  # a bit-width, or its lowest and highest code
 Clip = tuple[Tensor, Tensor]  # factors on a row's minimum and maximum, each broadcastable to [..., 1]
 
 
@@ -35,9 +37,15 @@ def round_straight_through(x: Tensor) -> Tensor:
     return rounded
 
 
-def code_range(bits: Any) -> Any:
-    """Lowest and highest signed code: -2^(b-1) and 2^(b-1) - 1; of the type of ``bits`` (int or tensor)."""
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+def code_range(bits: Bits) -> tuple[Any, Any]:
+    """Lowest and highest signed code: -2^(b-1) and 2^(b-1) - 1; a range is returned as it is."""
+    return bits if isinstance(bits, tuple) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def code_tensors(bits: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``code_range`` as tensors [], for compiled code."""
+    lowest, highest = code_range(bits)
+    return torch.tensor(float(lowest), device=device), torch.tensor(float(highest), device=device)
 
 
 def limits(x: Tensor, clip: Clip | None) -> tuple[Tensor, Tensor]:
@@ -47,7 +55,7 @@ def limits(x: Tensor, clip: Clip | None) -> tuple[Tensor, Tensor]:
     return (low, high) if clip is None else (low * clip[0], high * clip[1])
 
 
-def symmetric_scale(x: Tensor, bits: int | Tensor, clip: Clip | None = None) -> Tensor:
+def symmetric_scale(x: Tensor, bits: Bits, clip: Clip | None = None) -> Tensor:
     """Scales [..., 1] of rows ``x`` [..., n]: max|range| / (2^(b-1) - 1), the maximum floored at 1e-5."""
     if clip is None:
         maximum = x.abs().amax(-1, keepdim=True).float()
@@ -58,15 +66,15 @@ def symmetric_scale(x: Tensor, bits: int | Tensor, clip: Clip | None = None) -> 
     return scale
 
 
-def affine_scale(x: Tensor, bits: int | Tensor, clip: Clip | None = None) -> tuple[Tensor, Tensor]:
+def affine_scale(x: Tensor, bits: Bits, clip: Clip | None = None) -> tuple[Tensor, Tensor]:
     """Min/max scales and zero points [..., 1] of rows ``x`` [..., n]; the range always includes 0."""
     low, high = limits(x, clip)
-    scale: Tensor = (high - low).clamp(min=MAX_FLOOR) / (2**bits - 1)
     lowest, highest = code_range(bits)
+    scale: Tensor = (high - low).clamp(min=MAX_FLOOR) / (highest - lowest)
     return scale, round_straight_through(lowest - low / scale).clamp(lowest, highest)
 
 
-def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: int | Tensor) -> Tensor:
+def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: Bits) -> Tensor:
     """Signed integer codes of ``x``, kept in floating point: clamp(round_half_even(x / scale) + zero)."""
     rounded = round_straight_through(x.float() / scale)
     if zero is not None:
@@ -75,7 +83,7 @@ def to_codes(x: Tensor, scale: Tensor, zero: Tensor | None, bits: int | Tensor) 
 
 
 def quantize_rows(
-    x: Tensor, bits: int | Tensor, asymmetric: bool, clip: Clip | None = None
+    x: Tensor, bits: Bits, asymmetric: bool, clip: Clip | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Codes like ``x`` (floating point), scales [..., 1], zero points [..., 1] (None when symmetric)."""
     zero: Tensor | None = None
@@ -87,7 +95,7 @@ def quantize_rows(
 
 
 def quantize_weight(
-    weight: Tensor, bits: int | Tensor, groups: int, asymmetric: bool, clip: Clip | None = None
+    weight: Tensor, bits: Bits, groups: int, asymmetric: bool, clip: Clip | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Round ``weight`` [out, in] to nearest, a scale per output channel and group.
 
@@ -106,7 +114,7 @@ def quantize_weight(
 
 
 def quantize_input(
-    x: Tensor, bits: int | Tensor, asymmetric: bool, per_tensor: bool, clip: Clip | None = None
+    x: Tensor, bits: Bits, asymmetric: bool, per_tensor: bool, clip: Clip | None = None
 ) -> tuple[Tensor, Tensor]:
     """Centred codes like ``x`` [..., n] (floating point) and scales [..., 1] (per tensor: one), dynamically."""
     rows = x.reshape(1, -1) if per_tensor else x

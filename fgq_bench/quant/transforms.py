@@ -116,7 +116,8 @@ def apply_kronecker(x: Tensor, left: Tensor | None, right: Tensor | None) -> Ten
     if right is not None:
         x = x.reshape(*shape[:-1], -1, right.shape[0]) @ right
     if left is not None:
-        x = (x.reshape(*shape[:-1], left.shape[0], -1).transpose(-1, -2) @ left).transpose(-1, -2)
+        rows = x.reshape(-1, left.shape[0], shape[-1] // left.shape[0])
+        x = torch.bmm(left.mT.expand(len(rows), -1, -1), rows)
     return x.reshape(shape)
 
 

@@ -32,7 +32,9 @@ def test_lowest_code_is_not_reached_without_clipping(b: int) -> None:
 
 
 def test_clipping_reaches_the_lowest_code() -> None:
-    codes, _, _ = quantize_rows(torch.linspace(-1, 1, 1001)[None], 4, asymmetric=False, clip=(torch.tensor(0.5), torch.tensor(0.5)))
+    codes, _, _ = quantize_rows(
+        torch.linspace(-1, 1, 1001)[None], 4, asymmetric=False, clip=(torch.tensor(0.5), torch.tensor(0.5))
+    )
     assert codes.min() == -8
 
 
