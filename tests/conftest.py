@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from fgq_bench.calibration.manifest import sample_random
+from fgq_bench.cards import DatasetCard, load_card
+from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 
@@ -51,3 +54,12 @@ def micro() -> VGGT:
     """A random small model, different in every width from the embedded one."""
     torch.manual_seed(0)
     return VGGT(MICRO).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration manifest of 4 clips of 2 frames, from both procedural families."""
+    pools = [open_dataset(load_card(DatasetCard, f"procedural-{family}-pool")) for family in ("objects", "rooms")]
+    path = tmp_path_factory.mktemp("manifests") / "four.json"
+    sample_random("four", pools, 4, 2, 0).save(path)
+    return path

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,6 +17,7 @@ from fgq_bench.calibration.statistics import LinearStatistics, collect
 from fgq_bench.calibration.stream import Stage, stream
 from fgq_bench.files import write_atomically
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.predictions import Predictions
 
 
 class Calibration:
@@ -52,6 +54,12 @@ class Calibration:
     def stages(self) -> Iterator[Stage]:
         """A fresh streamed pass over the float model."""
         return stream(self.model, self.clips, self.compute_dtype)
+
+    def run(self, images: Tensor) -> Predictions:
+        """The whole float model on ``images`` [1, S, 3, H, W], in the precision in which it is evaluated."""
+        bfloat16 = self.compute_dtype == "bfloat16"
+        with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            return self.model(images)
 
     def statistics(self, name: str, targets: list[str]) -> LinearStatistics:
         """Statistics of the linear ``name``; one pass captures all ``targets`` that are not stored yet."""

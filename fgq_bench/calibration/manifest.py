@@ -80,6 +80,7 @@ def sample_random(name: str, datasets: list[Dataset], sequences: int, frames: in
             if frames > len(available):
                 raise UserError(f"{dataset.card.name}, {sequence}: {len(available)} frames, {frames} are wanted")
             clips.append(Clip(dataset.card.name, sequence, tuple(rng.sample(available, frames))))
+    rng.shuffle(clips)  # methods that learn see the data sets mixed
     return Manifest(name, "random", seed, tuple(clips))
 
 

@@ -32,10 +32,11 @@ class Stage:
     @cached_property
     def outputs(self) -> list[Tensor]:
         """The float model's outputs; computed when first asked for (hooks placed before see every input)."""
-        return [self._run(x) for x in self.inputs]
+        return [self.run(x) for x in self.inputs]
 
     @torch.no_grad()
-    def _run(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
+        """The module's output for one input, in the precision of the pass."""
         with torch.autocast(x.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             out: Tensor = self.module(x) if self.rotary is None else self.module(x, self.rotary)
         return out
@@ -54,7 +55,7 @@ class Stage:
         handle = block.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
         try:
             for x in self.inputs:
-                self._run(x)
+                self.run(x)
         finally:
             handle.remove()
         return Stage(name, block, inputs, None, self.token_types, self.autocast)

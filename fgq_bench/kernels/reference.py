@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.errors import UserError
+from fgq_bench.models.layers import at_least_float32
 from fgq_bench.quant.grid import exact_in_float32, product, quantize_input
 from fgq_bench.quant.linear import QuantLinear
 
@@ -30,7 +31,7 @@ def execute(x: Tensor, linear: QuantLinear) -> Tensor:
     context around the model does not reach in here: it would round the sums to bf16.
     """
     with torch.autocast(x.device.type, enabled=False):
-        wide = x if x.dtype == torch.float64 else x.float()
+        wide = at_least_float32(x)
         return _multiply(linear.transformed(wide), linear).to(x.dtype)
 
 

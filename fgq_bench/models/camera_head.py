@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.models.layers import Block, Mlp
+from fgq_bench.models.layers import Block, Mlp, at_least_float32
 
 
 class CameraHead(nn.Module):
@@ -39,7 +39,7 @@ class CameraHead(nn.Module):
             x = gate * (self.adaln_norm(tokens) * (1 + scale) + shift) + tokens
             for block in self.trunk:
                 x = block(x)
-            delta = self.pose_branch(self.trunk_norm(x)).float()
+            delta = at_least_float32(self.pose_branch(self.trunk_norm(x)))
             total = delta if total is None else total + delta
             outputs.append(torch.cat([total[..., :7], total[..., 7:].relu()], -1))
         return outputs

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 Rotary = tuple[Tensor, Tensor]  # cos and sin, [tokens, head_dim] each
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in fp32, or as it is in float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class LayerScale(nn.Module):
     """Learned per-channel factor on a residual branch."""
 

@@ -12,6 +12,7 @@ from fgq_bench.models.aggregator import Aggregator
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
 from fgq_bench.models.interface import ROLES, ReconstructionModel, Step, Steps, token_types
+from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
 
@@ -122,7 +123,7 @@ class VGGT(ReconstructionModel):
         aggregator = self.aggregator.steps(images, "aggregator")
         del images  # a suspended pass holds its current tokens only
         last = yield from aggregator
-        camera = last[:, :, 0].float()
+        camera = at_least_float32(last[:, :, 0])
         yield Step(
             "camera_head",
             self.camera_head,
@@ -141,4 +142,4 @@ class VGGT(ReconstructionModel):
             raise ValueError(f"image size {height}x{width} is not a multiple of the patch size {self.config.patch}")
         levels = self.aggregator(images, self.kept_levels)
         with torch.autocast(images.device.type, enabled=False):
-            return self.heads({index: level.float() for index, level in levels.items()}, (height, width))
+            return self.heads({index: at_least_float32(level) for index, level in levels.items()}, (height, width))

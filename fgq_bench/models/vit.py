@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgq_bench.models.interface import Step, token_types
-from fgq_bench.models.layers import Block
+from fgq_bench.models.layers import Block, at_least_float32
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,8 +59,8 @@ class VisionTransformer(nn.Module):
         if rows == columns == self.grid:
             return self.pos_embed
         cls, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
-        plane = patches.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2).float()
-        plane = F.interpolate(plane, size=(rows, columns), mode="bicubic", antialias=True)
+        plane = patches.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
+        plane = F.interpolate(at_least_float32(plane), size=(rows, columns), mode="bicubic", antialias=True)
         return torch.cat([cls, plane.flatten(2).transpose(1, 2).to(cls.dtype)], 1)
 
     def embed(self, images: Tensor) -> Tensor:

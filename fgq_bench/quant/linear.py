@@ -74,12 +74,12 @@ class QuantLinear(nn.Module):
         changed = weight.detach()
         for transform in transforms:
             changed = transform.undo(changed)
-        changed = changed.to(weight.dtype, copy=True)
+        changed = changed.to(weight.dtype, copy=True).contiguous()
         if not scheme.quantizes_weights:
             return cls(scheme, changed, None, None, bias, act_clip, transforms)
         codes, scale, zero = rounder(changed, scheme, scheme.groups_of(weight.shape[1], name))
         zero = None if zero is None else zero.squeeze(-1).to(torch.int8)
-        return cls(scheme, codes.flatten(1).to(torch.int8), scale.squeeze(-1), zero, bias, act_clip, transforms)
+        return cls(scheme, codes.flatten(1).to(torch.int8).contiguous(), scale.squeeze(-1), zero, bias, act_clip, transforms)
 
     @property
     def in_features(self) -> int:

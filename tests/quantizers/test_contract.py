@@ -1,36 +1,78 @@
-"""What every method must keep, whatever it does inside."""
+"""What every method must keep, whatever it does inside: each card, alone and with each of its presets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fgq_bench import api
-from fgq_bench.cards import card_names
+from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
+from fgq_bench.cards import MethodCard, Scalar, card_names, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.checkpoints import model_hash
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.grid import code_range
+from fgq_bench.quant.scheme import Scheme
+from fgq_bench.quant.scopes import target_linears
+from fgq_bench.quantizers.base import Job
+from fgq_bench.registry import find_method
+from tests.conftest import MICRO
 
-METHODS = ["fp", "rtn"]
-SCHEMES = ["w8a8", "w4a4", "w4a16g16", "w3a16", "w2a16-wasym"]
+CARDS = {name: load_card(MethodCard, name) for name in card_names("methods")}
+METHODS = [name + (f":{preset}" if preset else "") for name, card in CARDS.items() for preset in ("", *card.presets)]
+QUANTIZING = [method for method in METHODS if method != "fp"]
+SCHEMES = ["w8a8", "w4a4", "w4a16g12", "w3a16", "w2a16-wasym"]
 
 
-def test_every_card_is_under_contract() -> None:
-    assert card_names("methods") == sorted(METHODS)
+@pytest.fixture(autouse=True)
+def eager() -> Iterator[None]:
+    """Nothing is compiled here: two steps of training are not worth it."""
+    torch.compiler.set_stance("force_eager")
+    yield
+    torch.compiler.set_stance("default")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What calibrated methods share, for the tests of this file."""
+    return tmp_path_factory.mktemp("calibration")
+
+
+def short(method: str) -> dict[str, Scalar]:
+    """Overrides that keep a learned method's training to one epoch."""
+    options = find_method(method).options
+    return {key: 1 for key in ("epochs", "probes") if key in options}
+
+
+def quantize(model: VGGT, method: str, scheme: str, manifest: Path, cache: Path, **more: Any) -> QuantizedModel:
+    scheme = "w16a16" if method == "fp" else scheme
+    return api.quantize(
+        model, method, scheme, overrides=short(method), calibration=str(manifest), folder=cache, **more
+    )
+
+
+def suits(method: str, scheme: str) -> bool:
+    """``block-bits`` exists only where a lower bit-width can pay for a higher one."""
+    return not method.endswith("block-bits") or scheme == "w4a4"
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_codes_in_range_and_saved_model_predicts_the_same(
-    micro: VGGT, tmp_path: Path, method: str, scheme: str
+    micro: VGGT, manifest: Path, cache: Path, tmp_path: Path, method: str, scheme: str
 ) -> None:
+    if not suits(method, scheme):
+        pytest.skip("not payable at this scheme")
     before = model_hash(micro)
-    quantized = api.quantize(micro, method, "w16a16" if method == "fp" else scheme, "all")
+    quantized = quantize(micro, method, scheme, manifest, cache, scope="all")
     for name, linear in quantized.linears.items():
         low, high = code_range(linear.scheme.weight_bits)
         assert linear.codes.dtype == torch.int8, name
@@ -43,14 +85,73 @@ def test_codes_in_range_and_saved_model_predicts_the_same(
     second = QuantizedModel.load(path).install(micro, execute)(images)
     assert torch.equal(first.pose_enc, second.pose_enc)
     assert torch.equal(first.points, second.points)
+    assert not torch.equal(first.pose_enc, micro(images).pose_enc) or method == "fp"
     assert model_hash(micro) == before
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_seeded_runs_are_identical(micro: VGGT, tmp_path: Path, method: str) -> None:
+def test_seeded_runs_are_identical(micro: VGGT, manifest: Path, tmp_path: Path, method: str) -> None:
     for name in ("a", "b"):
-        api.quantize(micro, method, "w16a16" if method == "fp" else "w4a4", seed=3).save(tmp_path / name)
+        quantize(micro, method, "w4a4", manifest, tmp_path / f"cache-{name}", seed=3).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("method", QUANTIZING)
+def test_the_card_says_whether_the_seed_matters(
+    micro: VGGT, manifest: Path, cache: Path, tmp_path: Path, method: str
+) -> None:
+    tensors = []
+    for seed in (0, 1):
+        made = quantize(micro, method, "w4a4", manifest, cache, seed=seed)
+        tensors.append([linear.codes for linear in made.linears.values()])
+    same = all(torch.equal(a, b) for a, b in zip(*tensors, strict=True))
+    assert same != CARDS[method.partition(":")[0]].random
+
+
+@pytest.mark.parametrize("method", QUANTIZING)
+@pytest.mark.parametrize("width", [192, 128, 80])
+def test_before_rounding_the_model_is_unchanged(manifest: Path, tmp_path: Path, method: str, width: int) -> None:
+    """At 16 bits nothing is rounded, so transforms, folds and scales must cancel: to 1e-9 in float64."""
+    torch.manual_seed(0)
+    config = replace(MICRO, dim=width, depth=2, dpt_levels=(0, 0, 1, 1), layer_scale=0.5)
+    model = VGGT(config).eval().requires_grad_(False).double()
+    stir_norms(model)
+    clips = SmallClips(manifest)
+    data = Calibration(model, "test", clips, "float64", tmp_path)
+    overrides = {**short(method), **({"block_bits": 0} if method.endswith("block-bits") else {})}
+    overrides |= {"fold": "v"} if method == "smoothquant" else {}
+    quantizer = find_method(method, overrides).quantizer()
+    job = Job(model, target_linears(model, "all"), Scheme(16, 16), 0, {}, data)
+    changed = quantizer.quantize(job).install(model, execute)
+    images = torch.rand(1, 2, 3, 56, 56, dtype=torch.double)
+    for name in ("pose_enc", "depth", "points"):
+        expected, found = getattr(model(images), name), getattr(changed(images), name)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
+class SmallClips(CalibrationClips):
+    """The test manifest's clips in float64."""
+
+    def __init__(self, manifest: Path) -> None:
+        super().__init__(load_manifest(str(manifest)), {})
+
+    def __iter__(self) -> Iterator[Any]:
+        return (clip.double() for clip in super().__iter__())
+
+
+def stir_norms(model: VGGT) -> None:
+    """Give every LayerNorm a weight and bias of its own, so that a wrong fold cannot hide."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm) and module.elementwise_affine:
+            module.weight.add_(0.3 * torch.randn_like(module.weight))
+            module.bias.add_(0.3 * torch.randn_like(module.bias))
+
+
+@pytest.mark.parametrize("method", ["quarot", "quarot:gptq"])
+def test_a_width_without_hadamard_is_one_clear_line(manifest: Path, cache: Path, method: str) -> None:
+    model = VGGT(replace(MICRO, dim=176, depth=1, dpt_levels=(0, 0, 0, 0))).eval().requires_grad_(False)
+    with pytest.raises(UserError, match=r"no Hadamard transform of width 176: it must be 2\^k times 1, 12, 20 or 28"):
+        quantize(model, method, "w4a4", manifest, cache)
 
 
 def test_scope_decides_which_linears_change(micro: VGGT) -> None:
@@ -76,3 +177,14 @@ def test_wrong_scope_and_option_are_named(micro: VGGT) -> None:
         api.quantize(micro, "rtn", "w4a4", "everything")
     with pytest.raises(UserError, match="method rtn: option 'alpha'"):
         api.quantize(micro, "rtn", "w4a4", overrides={"alpha": 1})
+    with pytest.raises(UserError, match="option 'tasks': Value error, must be some of camera, depth, points"):
+        api.quantize(micro, "fgq", "w4a4", overrides={"tasks": "camera+pose"})
+
+
+@pytest.mark.parametrize("name", list(CARDS))
+def test_every_hyper_parameter_names_its_source(name: str) -> None:
+    card = CARDS[name]
+    assert set(card.sources) == set(card.options)
+    options = type(find_method(name).quantizer()).Options
+    assert set(card.options) == set(options.model_fields), "a card states every option"
+
