@@ -36,6 +36,9 @@ Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
 Overwrite = Annotated[str, typer.Option(help="What to do again: failed, never or always.")]
 Cache = Annotated[str, typer.Option(help="Predictions kept on disk: task (what the tasks read) or none.")]
+Calibration = Annotated[
+    str | None, typer.Option(help="Calibration manifest, name or .json file (default: the model's own).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, compute nothing.")]
 Preset = Annotated[str, typer.Option(help="quick: the headline table; full: every report.")]
 Formats = Annotated[str, typer.Option("--format", help="Comma-separated: md, latex, csv.")]
@@ -45,7 +48,7 @@ _RUNS = Path("runs")
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, tasks or backends")],
+    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, calibrations, tasks or backends")],
     as_json: Json = False,
 ) -> None:
     """List what there is."""
@@ -83,6 +86,7 @@ def run(
     limit: Limit = None,
     device: Device = "cpu",
     backend: Backend = "reference",
+    calibration: Calibration = None,
     output: Output = _RUNS,
     overwrite: Overwrite = "failed",
     cache: Cache = "task",
@@ -96,7 +100,7 @@ def run(
 
     request = Request(
         method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
-        parse_roots(root or []), protocol, limit, device,
+        parse_roots(root or []), protocol, limit, device, calibration,
     )  # fmt: skip
     raise typer.Exit(run_request(request, output, overwrite, cache, dry_run, as_json))
 
@@ -145,13 +149,18 @@ def quantize(
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
     set_: Overrides = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    calibration: Calibration = None,
+    root: Roots = None,
     device: Device = "cpu",
 ) -> None:
     """Quantize a model and save it, packed."""
     from fgq_bench.commands.artifacts import quantize_to_file
-    from fgq_bench.commands.parsing import parse_overrides
+    from fgq_bench.commands.parsing import parse_overrides, parse_roots
 
-    quantize_to_file(model, checkpoint, device, method, scheme, scope, seed, parse_overrides(set_ or []), output)
+    quantize_to_file(
+        model, checkpoint, device, method, scheme, scope, seed, parse_overrides(set_ or []), calibration,
+        parse_roots(root or []), output,
+    )  # fmt: skip
 
 
 @app.command()
@@ -171,6 +180,65 @@ def evaluate(
     from fgq_bench.commands.artifacts import evaluate_file
 
     evaluate_file(artifact, dataset, task, model, checkpoint, root or [], limit, device, backend, as_json)
+
+
+@app.command()
+def manifest(
+    dataset: Datasets,
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write; its stem is the name.")],
+    sequences: Annotated[int, typer.Option(min=1, help="Clips in all, in equal shares from the data sets.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per clip.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 42,
+    root: Roots = None,
+) -> None:
+    """Draw a calibration manifest at random from data sets that are not scored."""
+    from fgq_bench.commands.calibration import write_manifest
+
+    write_manifest(dataset, root or [], sequences, frames, seed, output)
+
+
+@app.command()
+def calibrate(
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    calibration: Calibration = None,
+    root: Roots = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
+    device: Device = "cpu",
+    output: Output = _RUNS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print time and peak memory; needs neither weights nor data.")
+    ] = False,
+    sequences: Annotated[int, typer.Option(min=1, help="Of a dry run.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, help="Of a dry run.")] = 4,
+    size: Annotated[int | None, typer.Option(min=1, help="Of a dry run: pixels (default: the model's).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Capture the statistics that calibrated methods share (they do so themselves when they are missing)."""
+    from fgq_bench.commands import calibration as commands
+
+    if dry_run:
+        commands.dry_run(model, scope, sequences, frames, size, device, as_json)
+    else:
+        commands.calibrate(model, checkpoint, calibration, root or [], scope, device, output)
+
+
+@app.command()
+def fisher(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tensor, summary and heat-maps.")],
+    estimator: Annotated[str, typer.Option(help="sum, gauss-newton or pseudo-label.")] = "gauss-newton",
+    probes: Annotated[int, typer.Option(min=1, help="Random probes per clip (gauss-newton).")] = 8,
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    calibration: Calibration = None,
+    root: Roots = None,
+    seed: Annotated[int, typer.Option(help="Seed of probes and jitter.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Estimate how sensitive camera, depth and points are to every channel of every block."""
+    from fgq_bench.commands.calibration import write_fisher
+
+    write_fisher(model, checkpoint, calibration, root or [], estimator, probes, seed, device, output)
 
 
 @app.command("train-tiny")

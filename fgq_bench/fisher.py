@@ -38,7 +38,8 @@ def heads(out: Predictions) -> dict[str, Tensor]:
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     """``images`` [S, 3, H, W] with a random contrast and brightness per frame, clamped to [0, 1]."""
     contrast, brightness = 2 * torch.rand(2, len(images), 1, 1, 1, generator=generator).to(images.device) - 1
-    return ((images - 0.5) * (1 + CONTRAST * contrast) + 0.5 + BRIGHTNESS * brightness).clamp(0, 1)
+    changed: Tensor = (images - 0.5) * (1 + CONTRAST * contrast) + 0.5 + BRIGHTNESS * brightness
+    return changed.clamp(0, 1)
 
 
 class Estimator:
@@ -53,7 +54,9 @@ class Estimator:
         self.name, self.repeats = name, probes if name == "gauss-newton" else 1
         self.generator = torch.Generator().manual_seed(seed)
 
-    def labels(self, model: ReconstructionModel, images: Tensor, run: Callable[[Tensor], Predictions]) -> dict[str, Tensor]:
+    def labels(
+        self, model: ReconstructionModel, images: Tensor, run: Callable[[Tensor], Predictions]
+    ) -> dict[str, Tensor]:
         """Pseudo-labels of ``images`` [1, S, 3, H, W] with their confidences; empty for the other estimators."""
         if self.name != "pseudo-label":
             return {}
@@ -71,12 +74,15 @@ class Estimator:
             return output.sum()
         if self.name == "gauss-newton":
             signs = 2 * torch.randint(0, 2, output.shape, generator=self.generator) - 1
-            return (output * signs.to(output)).sum() / output.numel() ** 0.5
+            projected: Tensor = (output * signs.to(output)).sum() / output.numel() ** 0.5
+            return projected
         error = F.huber_loss(output, labels[task], reduction="none")
         if task == "camera":
             return error.mean()
         confidence = labels[f"{task}_conf"]
-        return (error.flatten(4).mean(-1) * confidence if error.ndim > 4 else error * confidence).mean()
+        if error.ndim > confidence.ndim:  # points: x, y, z share a confidence
+            confidence = confidence[..., None]
+        return (error * confidence).mean()
 
 
 @contextmanager

@@ -49,6 +49,12 @@ def tiny() -> VGGT:
     return load_model("vggt-tiny")
 
 
+@pytest.fixture(scope="session")
+def micro_config() -> VGGTConfig:
+    """Sizes of ``micro``."""
+    return MICRO
+
+
 @pytest.fixture
 def micro() -> VGGT:
     """A random small model, different in every width from the embedded one."""

@@ -105,10 +105,10 @@ def test_a_failing_cell_is_a_result_and_is_retried(
 ) -> None:
     original = compiling.compiled
 
-    def failing(folder: Path, run: Run) -> object:
+    def failing(folder: Path, calibrations: Path, run: Run) -> object:
         if str(run.scheme) == "w4a4":
             raise MemoryError("too big\nsecond line")
-        return original(folder, run)
+        return original(folder, calibrations, run)
 
     monkeypatch.setattr(runner, "compiled", failing)
     outcome = Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +50,9 @@ class Calibration:
         """Where this model's tensors on this manifest are kept."""
         if self._folder is not None:
             return self._folder / self.key
-        self._temporary = tempfile.TemporaryDirectory(prefix="fgq-bench-")
-        return Path(self._temporary.name)
+        folder = tempfile.mkdtemp(prefix="fgq-bench-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def stages(self) -> Iterator[Stage]:
         """A fresh streamed pass over the float model."""

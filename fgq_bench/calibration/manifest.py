@@ -7,17 +7,20 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
-from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
-from fgq_bench.loaders.scene import Scene
+from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
+IMAGE_BUDGET = 2**30  # bytes of images kept in memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class Manifest:
     def identity(self) -> dict[str, Any]:
         """What decides a calibration, for result keys, with the name for readers."""
         return {"manifest": self.name, "hash": self.hash}
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader wants to know, with a one-line summary."""
+        datasets = ", ".join(dict.fromkeys(clip.dataset for clip in self.clips))
+        frames = sorted({len(clip.frames) for clip in self.clips})
+        summary = f"{len(self.clips)} clips of {'-'.join(map(str, frames))} frames from {datasets}"
+        return {"name": self.name, "summary": summary, "sampler": self.sampler, "seed": self.seed, "hash": self.hash}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, with the hash."""
@@ -112,27 +122,40 @@ def load_manifest(name: str) -> Manifest:
 
 
 class CalibrationClips:
-    """The clips of a manifest with their data sets opened: iterates over images [S, 3, H, W], read when asked for."""
+    """The clips of a manifest with their data sets opened: iterates over images [S, 3, H, W], read when asked for
+    and kept while they fit into ``IMAGE_BUDGET`` bytes.
+    """
 
     def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
         self.manifest = manifest
         names = dict.fromkeys(clip.dataset for clip in manifest.clips)
         self.datasets = {name: open_dataset(load_card(DatasetCard, name), roots.get(name)) for name in names}
-        self._scenes = SceneCache()
+        self._kept: dict[Clip, Tensor] = {}
+        self._budget = IMAGE_BUDGET
 
     def __len__(self) -> int:
         return len(self.manifest.clips)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tensor]:
         for clip in self.manifest.clips:
-            dataset = self.datasets[clip.dataset]
-            listed = dataset.frames.get(clip.sequence, [])
-            if missing := [frame for frame in clip.frames if frame not in listed]:
-                raise UserError(
-                    f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
-                )
-            scene: Scene = self._scenes.load(dataset, clip.sequence)
-            yield scene.images[[listed.index(frame) for frame in clip.frames]]
+            images = self._kept.get(clip)
+            if images is None:
+                images = self._read(clip)
+                size = images.numel() * images.element_size()
+                if size <= self._budget:
+                    self._budget -= size
+                    self._kept[clip] = images
+            yield images
+
+    def _read(self, clip: Clip) -> Tensor:
+        dataset = self.datasets[clip.dataset]
+        listed = dataset.frames.get(clip.sequence, [])
+        if missing := [frame for frame in clip.frames if frame not in listed]:
+            raise UserError(
+                f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
+            )
+        images: Tensor = dataset.load(clip.sequence).images[[listed.index(frame) for frame in clip.frames]]
+        return images
 
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""
@@ -144,3 +167,9 @@ class CalibrationClips:
                     f"manifest {self.manifest.name}: calibrates on {clip.sequence!r} of {clip.dataset}, which "
                     f"{test.card.name} scores; draw another with fgq-bench manifest"
                 )
+
+
+@lru_cache(maxsize=4)
+def open_clips(name: str, roots: tuple[tuple[str, Path], ...]) -> CalibrationClips:
+    """The manifest ``name`` with its data sets under ``roots``, opened once for all runs of a sweep."""
+    return CalibrationClips(load_manifest(name), dict(roots))

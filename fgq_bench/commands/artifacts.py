@@ -16,13 +16,16 @@ from fgq_bench.quant.size import count_bytes
 
 def quantize_to_file(
     model: str, checkpoint: str | None, device: str, method: str, scheme: str, scope: str, seed: int,
-    overrides: dict[str, Scalar], output: Path,
+    overrides: dict[str, Scalar], calibration: str | None, roots: dict[str, Path], output: Path,
 ) -> None:  # fmt: skip
     """Quantize a model and write the artefact; prints its size by component."""
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: must end in .safetensors")
     float_model = api.load_model(model, checkpoint, check_device(device))
-    quantized = api.quantize(float_model, method, scheme, scope, seed, overrides)
+    spec = find_model(model)
+    quantized = api.quantize(
+        float_model, method, scheme, scope, seed, overrides, calibration or spec.calibration, roots, spec.compute_dtype
+    )
     write_atomically(output, quantized.save)
     sizes = count_bytes(float_model, quantized)
     print_rows(f"wrote {output}", [{"component": key, "MB": f"{value / 1e6:.3f}"} for key, value in sizes.items()])

@@ -16,6 +16,10 @@ def catalogue(kind: str) -> dict[str, dict[str, Any]]:
     """Everything of one kind by name; raises UserError for an unknown kind."""
     if kind in KINDS:
         return {name: load_card(KINDS[kind], name).model_dump() for name in card_names(kind)}
+    if kind == "calibrations":
+        from fgq_bench.calibration.manifest import load_manifest, manifest_names
+
+        return {name: load_manifest(name).describe() for name in manifest_names()}
     if kind == "backends":
         from fgq_bench.kernels.registry import BACKENDS
 
@@ -40,7 +44,7 @@ def catalogue(kind: str) -> dict[str, dict[str, Any]]:
             }
             for name, task in TASKS.items()
         }  # fmt: skip
-    raise unknown("kind", kind, (*KINDS, "backends", "models", "tasks"))
+    raise unknown("kind", kind, (*KINDS, "backends", "calibrations", "models", "tasks"))
 
 
 def list_kind(kind: str, as_json: bool) -> None:
@@ -54,7 +58,10 @@ def list_kind(kind: str, as_json: bool) -> None:
 
 def show_name(name: str, figure: Path | None, roots: list[str], as_json: bool) -> None:
     """Print everything called ``name``; with ``figure``, write a data set's contact sheet."""
-    everything = {kind: catalogue(kind) for kind in ("methods", "datasets", "reports", "tasks", "backends", "models")}
+    everything = {
+        kind: catalogue(kind)
+        for kind in ("methods", "datasets", "reports", "calibrations", "tasks", "backends", "models")
+    }
     found = {kind: entries[name] for kind, entries in everything.items() if name in entries}
     if not found:
         raise unknown("name", name, [entry for entries in everything.values() for entry in entries])

@@ -17,7 +17,7 @@ class _Symmetric(torch.autograd.Function):
     """y = scale * clamp(round(x / scale)), scale = max|clipped range| / highest code; straight-through rounding."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, clip_low: Tensor, clip_high: Tensor, lowest: Tensor, highest: Tensor, clamp: bool
     ) -> Tensor:
         least, most = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
@@ -29,7 +29,7 @@ class _Symmetric(torch.autograd.Function):
         return (inside / scale).round().clamp(lowest, highest) * scale
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, least, most, clip_low, clip_high, lowest, highest = ctx.saved_tensors
         negative, positive = least.clamp(max=0), most.clamp(min=0)
         low, high = negative * clip_low, positive * clip_high

@@ -77,4 +77,5 @@ def hadamard_transform(x: Tensor) -> Tensor:
     for axis, order in enumerate(factors, start=1):
         matrix = hadamard_matrix(order).to(x.device, x.dtype)
         out = torch.tensordot(out, matrix, ([axis], [0])).movedim(-1, axis)
-    return out.reshape(x.shape) / x.shape[-1] ** 0.5
+    scaled: Tensor = out.reshape(x.shape) / x.shape[-1] ** 0.5
+    return scaled

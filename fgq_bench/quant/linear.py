@@ -79,7 +79,9 @@ class QuantLinear(nn.Module):
             return cls(scheme, changed, None, None, bias, act_clip, transforms)
         codes, scale, zero = rounder(changed, scheme, scheme.groups_of(weight.shape[1], name))
         zero = None if zero is None else zero.squeeze(-1).to(torch.int8)
-        return cls(scheme, codes.flatten(1).to(torch.int8).contiguous(), scale.squeeze(-1), zero, bias, act_clip, transforms)
+        return cls(
+            scheme, codes.flatten(1).to(torch.int8).contiguous(), scale.squeeze(-1), zero, bias, act_clip, transforms
+        )
 
     @property
     def in_features(self) -> int:

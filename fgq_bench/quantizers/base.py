@@ -28,8 +28,8 @@ Hyper-parameters are fields of the nested ``Options`` model, filled from the met
     class Options(Quantizer.Options):
         alpha: float = 0.5
 
-To add yours: (1) write ``fgq_bench/quantizers/mymethod.py``, (2) write ``methods/mymethod.toml``, (3) add a row to
-``tests/quantizers/test_contract.py``, (4) run ``fgq-bench run -m mymethod -b w4a4 -d procedural-objects``.
+To add yours: (1) write ``fgq_bench/quantizers/mymethod.py``, (2) write ``methods/mymethod.toml``, (3) run the contract
+test, which picks up every card, (4) run ``fgq-bench run -m mymethod -b w4a4 -d procedural-objects``.
 """
 
 from __future__ import annotations

@@ -117,4 +117,3 @@ class FGQ(FlatQuant):
     def _fisher(self, job: Job) -> Tensor:
         o = self.options
         return load_or_estimate(job.calibration, self._blocks(job), o.estimator, o.probes, job.seed)
-

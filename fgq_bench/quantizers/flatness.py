@@ -49,13 +49,15 @@ def cayley(raw: Tensor) -> Tensor:
     lower = raw.tril()
     skew = (lower - lower.mT) / 2
     identity = torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
-    return torch.linalg.solve(identity - skew, identity + skew)
+    orthogonal: Tensor = torch.linalg.solve(identity - skew, identity + skew)
+    return orthogonal
 
 
 def random_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     """A Haar-random orthogonal matrix [size, size] (QR of a normal matrix, signs fixed)."""
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.double))
-    return (q * r.diagonal().sign()).float()
+    matrix: Tensor = (q * r.diagonal().sign()).float()
+    return matrix
 
 
 def matrix_sizes(block: Block) -> tuple[int, ...]:
@@ -124,7 +126,8 @@ def input_clip(parameters: dict[str, Tensor], part: str) -> Clip:
 def clamp_weight(weight: Tensor, clip: Clip) -> Tensor:
     """``weight`` [out, in] clamped, group by group, to ``clip`` [out, groups, 1] times its range."""
     rows = weight.unflatten(1, (clip[0].shape[-2], -1))
-    return rows.clamp(*limits(rows, clip)).flatten(1)
+    clamped: Tensor = rows.clamp(*limits(rows, clip)).flatten(1)
+    return clamped
 
 
 def rotate_rows(weight: Tensor, output: Tensor) -> Tensor:

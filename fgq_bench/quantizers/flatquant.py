@@ -90,7 +90,8 @@ class FlatQuant(Quantizer):
             scales[name] = smoothing_multiplier(maximum, weight, o.alpha) if o.diagonal else torch.ones_like(maximum)
         parameters = initial_parameters(block, scales, scheme, generator)
         fixed: set[str] = set() if o.diagonal else {name for name in parameters if name.startswith("scale.")}
-        for on, prefix in ((o.lwc, "weight_clip"), (o.lac, "input_clip")):
+        lwc, lac = o.lwc and scheme.quantizes_weights, o.lac and scheme.quantizes_activations
+        for on, prefix in ((lwc, "weight_clip"), (lac, "input_clip")):
             if not on:
                 off = [name for name in parameters if name.startswith(prefix)]
                 parameters |= {name: torch.full_like(parameters[name], OFF) for name in off}

@@ -71,7 +71,8 @@ class GPTQRounder:
         lower, failed = torch.linalg.cholesky_ex(hessian)
         if failed:
             raise UserError(f"the Hessian is not positive definite with damping {self.damping}; use a larger one")
-        return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True).float()
+        upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+        return upper.float()
 
 
 class GPTQOptions(Quantizer.Options):

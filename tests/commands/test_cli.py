@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from fgq_bench import cli
+from fgq_bench import cards, cli
 from fgq_bench.errors import UserError
 
-VERBS = ["list", "show", "run", "run-all", "report", "quantize", "evaluate", "train-tiny", "doctor"]
+VERBS = [
+    "list", "show", "run", "run-all", "report", "quantize", "evaluate", "manifest", "calibrate", "fisher", "train-tiny",
+    "inspect", "doctor",
+]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
 RTN = ["run", *TASKS, "-m", "rtn", "-b", "w4a4", "-d", "procedural-objects", "--limit", "1"]
 
@@ -34,7 +38,7 @@ def test_help_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("kind", ["methods", "datasets", "models", "reports", "tasks", "backends"])
+@pytest.mark.parametrize("kind", ["methods", "datasets", "models", "reports", "calibrations", "tasks", "backends"])
 def test_list(kind: str) -> None:
     entries = json.loads(call("list", kind, "--json"))
     assert all(entry["name"] and entry["summary"] for entry in entries)
@@ -76,14 +80,80 @@ def test_one_task_alone(tmp_path: Path) -> None:
         assert [(row["task"], row["status"]) for row in rows] == [(task, "ok")]
 
 
+CARD = """
+name = "small"
+title = "Small"
+summary = "A report for tests."
+model = "vggt-tiny"
+datasets = ["procedural-objects"]
+scope = "aa"
+presets = ["quick"]
+rows = ["fp w16a16", "rtn w4a4", "gptq w4a4"]
+pictures = ["fp w16a16", "gptq w4a4"]
+columns = ["pose.auc@30", "agreement.depth"]
+"""
+
+
+@pytest.fixture
+def small_report(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's content with one small report in the place of all of them."""
+    root, content = tmp_path_factory.mktemp("content"), cards.content_root()
+    for folder in ("methods", "datasets"):
+        (root / folder).symlink_to(content / folder)
+    (root / "reports").mkdir()
+    (root / "reports" / "small.toml").write_text(CARD)
+    monkeypatch.setattr(cards, "content_root", lambda: root)
+
+
+@pytest.mark.usefixtures("small_report")
 def test_run_all_writes_every_format(tmp_path: Path) -> None:
     call("run-all", "--limit", "1", "--output", tmp_path)
     for ending in ("md", "tex", "csv"):
-        assert "RTN" in (tmp_path / "report" / f"headline.{ending}").read_text()
-    printed = call("report", "headline", "--results", tmp_path / "results", "--limit", "1", "--format", "md")
-    assert printed.strip() in (tmp_path / "report" / "headline.md").read_text()
+        assert "RTN" in (tmp_path / "report" / f"small.{ending}").read_text()
+    printed = call("report", "small", "--results", tmp_path / "results", "--limit", "1", "--format", "md")
+    assert printed.strip() in (tmp_path / "report" / "small.md").read_text()
     rows = json.loads(call("report", "--results", tmp_path / "results", "--limit", "1", "--json"))
     assert rows[0]["rows"][0]["Method"] == "Full precision"
+
+
+def test_manifest_calibrate_and_run_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "two.json"
+    pools = ["-d", "procedural-objects-pool", "-d", "procedural-rooms-pool"]
+    assert "2 clips of 2 frames" in call("manifest", *pools, "--sequences", "2", "--frames", "2", "-o", path)
+    printed = call("calibrate", "--calibration", path, "--output", tmp_path / "runs")
+    assert "two" in printed and "peak memory" in printed
+    kept = len(list((tmp_path / "runs" / "cache" / "calibration").rglob("*.safetensors")))
+    assert kept == 32
+    run = ["run", "-t", "agreement", "-m", "gptq", "-b", "w3a16", "-d", "procedural-rooms", "--limit", "1"]
+    rows = json.loads(call(*run, "--calibration", path, "--output", tmp_path / "runs", "--json"))
+    other = json.loads(call(*run, "--output", tmp_path / "runs", "--json"))
+    assert rows[0]["status"] == other[0]["status"] == "ok"
+    assert rows[0]["key"] != other[0]["key"]
+    small = tmp_path / "small.safetensors"
+    call("quantize", "-m", "gptq", "-b", "w3a16", "--calibration", path, "-o", small)
+    scores = json.loads(call("evaluate", small, "-t", "agreement", "-d", "procedural-rooms", "--limit", "1", "--json"))
+    assert scores["agreement"] == rows[0]["metrics"]
+
+
+def test_calibration_dry_run_of_the_large_model_needs_no_weights() -> None:
+    cost = json.loads(call("calibrate", "--dry-run", "--model", "vggt-1b", "--json"))
+    tokens = 64 * 4 * (5 + 37 * 37)
+    assert cost["statistics_flops"] == 48 * 2.0 * tokens * (3 * 1024**2 + 4096**2)
+    assert cost["stream_bytes"] == 2 * tokens * 1024 * 4
+    assert cost["seconds"] > 0
+    assert "peak memory" in call("calibrate", "--dry-run", "--model", "vggt-1b", "--size", "70", "--frames", "1")
+
+
+def test_fisher_writes_tensor_summary_and_figure(tmp_path: Path) -> None:
+    pool, path = ["-d", "procedural-objects-pool"], tmp_path / "one.json"
+    call("manifest", *pool, "--sequences", "1", "--frames", "2", "-o", path)
+    call("fisher", "-o", tmp_path / "f", "--estimator", "sum", "--calibration", path)
+    tensor = load_file(tmp_path / "f" / "fisher.safetensors")["fisher"]
+    assert tensor.shape == (3, 8, 3, 192)
+    facts = json.loads((tmp_path / "f" / "fisher.json").read_text())
+    assert facts["blocks"][0]["block"] == "aggregator.frame_blocks.0"
+    assert sum(facts["share_by_token_type"]["depth"].values()) == pytest.approx(1)
+    assert (tmp_path / "f" / "fisher.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_doctor() -> None:
@@ -114,6 +184,10 @@ BAD = [
     (["report", "--results", "/no/such"], "/no/such: no such folder"),
     (["report", "headlin", "--results", "."], "unknown report 'headlin'; did you mean headline"),
     (["quantize", "-m", "rtn", "-b", "w4a4", "-o", "x.bin"], "must end in .safetensors"),
+    ([*RTN, "-m", "gptq", "--calibration", "nowhere"], "unknown calibration manifest 'nowhere'"),
+    (["fisher", "-o", "x", "--estimator", "hessian"], "use one of sum, gauss-newton, pseudo-label"),
+    (["calibrate", "--dry-run", "--size", "100"], "--size 100: must be a multiple of the patch size 14"),
+    (["manifest", "-d", "procedural-rooms-pool", "-o", "x.toml"], "must end in .json"),
     (["evaluate", "/no/such.safetensors", "-d", "procedural-rooms"], "no such file"),
 ]
 

@@ -17,14 +17,13 @@ from fgq_bench.cards import MethodCard, Scalar, card_names, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.checkpoints import model_hash
-from fgq_bench.models.vggt import VGGT
+from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.grid import code_range
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.base import Job
 from fgq_bench.registry import find_method
-from tests.conftest import MICRO
 
 CARDS = {name: load_card(MethodCard, name) for name in card_names("methods")}
 METHODS = [name + (f":{preset}" if preset else "") for name, card in CARDS.items() for preset in ("", *card.presets)]
@@ -54,9 +53,7 @@ def short(method: str) -> dict[str, Scalar]:
 
 def quantize(model: VGGT, method: str, scheme: str, manifest: Path, cache: Path, **more: Any) -> QuantizedModel:
     scheme = "w16a16" if method == "fp" else scheme
-    return api.quantize(
-        model, method, scheme, overrides=short(method), calibration=str(manifest), folder=cache, **more
-    )
+    return api.quantize(model, method, scheme, overrides=short(method), calibration=str(manifest), folder=cache, **more)
 
 
 def suits(method: str, scheme: str) -> bool:
@@ -110,10 +107,12 @@ def test_the_card_says_whether_the_seed_matters(
 
 @pytest.mark.parametrize("method", QUANTIZING)
 @pytest.mark.parametrize("width", [192, 128, 80])
-def test_before_rounding_the_model_is_unchanged(manifest: Path, tmp_path: Path, method: str, width: int) -> None:
+def test_before_rounding_the_model_is_unchanged(
+    micro_config: VGGTConfig, manifest: Path, tmp_path: Path, method: str, width: int
+) -> None:
     """At 16 bits nothing is rounded, so transforms, folds and scales must cancel: to 1e-9 in float64."""
     torch.manual_seed(0)
-    config = replace(MICRO, dim=width, depth=2, dpt_levels=(0, 0, 1, 1), layer_scale=0.5)
+    config = replace(micro_config, dim=width, depth=2, dpt_levels=(0, 0, 1, 1), layer_scale=0.5)
     model = VGGT(config).eval().requires_grad_(False).double()
     stir_norms(model)
     clips = SmallClips(manifest)
@@ -126,7 +125,7 @@ def test_before_rounding_the_model_is_unchanged(manifest: Path, tmp_path: Path, 
     images = torch.rand(1, 2, 3, 56, 56, dtype=torch.double)
     for name in ("pose_enc", "depth", "points"):
         expected, found = getattr(model(images), name), getattr(changed(images), name)
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 class SmallClips(CalibrationClips):
@@ -148,8 +147,10 @@ def stir_norms(model: VGGT) -> None:
 
 
 @pytest.mark.parametrize("method", ["quarot", "quarot:gptq"])
-def test_a_width_without_hadamard_is_one_clear_line(manifest: Path, cache: Path, method: str) -> None:
-    model = VGGT(replace(MICRO, dim=176, depth=1, dpt_levels=(0, 0, 0, 0))).eval().requires_grad_(False)
+def test_a_width_without_hadamard_is_one_clear_line(
+    micro_config: VGGTConfig, manifest: Path, cache: Path, method: str
+) -> None:
+    model = VGGT(replace(micro_config, dim=176, depth=1, dpt_levels=(0, 0, 0, 0))).eval().requires_grad_(False)
     with pytest.raises(UserError, match=r"no Hadamard transform of width 176: it must be 2\^k times 1, 12, 20 or 28"):
         quantize(model, method, "w4a4", manifest, cache)
 
@@ -187,4 +188,3 @@ def test_every_hyper_parameter_names_its_source(name: str) -> None:
     assert set(card.sources) == set(card.options)
     options = type(find_method(name).quantizer()).Options
     assert set(card.options) == set(options.model_fields), "a card states every option"
-

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from fgq_bench.models.layers import Block, Rotary, rotate
+from fgq_bench.quantizers.flatness import MATRICES, matrix_sizes
 
 
 class Ste(torch.autograd.Function):
@@ -44,14 +45,16 @@ class Factor(nn.Module):
 def kron(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     shape = x.shape
     x = x.reshape(-1, left.shape[0], right.shape[0])
-    return (left.t() @ (x @ right)).reshape(shape)
+    out: Tensor = (left.t() @ (x @ right)).reshape(shape)
+    return out
 
 
 def round_symmetric(x: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
     top = 2 ** (bits - 1) - 1
     scale = torch.maximum(low.abs(), high.abs()).clamp(min=1e-5) / top
     rounded: Tensor = Ste.apply(x / scale)  # type: ignore[no-untyped-call]
-    return rounded.clamp(-top - 1, top) * scale
+    result: Tensor = rounded.clamp(-top - 1, top) * scale
+    return result
 
 
 class PlainLinear(nn.Module):
@@ -121,3 +124,11 @@ class PlainBlock(nn.Module):
         into, undo = self.pair("fc2")
         result: Tensor = x + block.ls2(self.fc2(kron(h * self.scales["fc2"], *into), *undo, self.scales["fc2"]))
         return result
+
+
+def plain_twin(block: Block, parameters: dict[str, Tensor], bits: int) -> PlainBlock:
+    """The plain block that starts where ``parameters`` of ``fgq_bench.quantizers.flatness`` start."""
+    rotations, scales = parameters["rotations"], {n: parameters[f"scale.{n}"] for n in ("qkv", "fc1", "fc2")}
+    pairs = zip(MATRICES, matrix_sizes(block), strict=True)
+    raw = {name: (rotations[2 * i, :n, :n], rotations[2 * i + 1, :n, :n]) for i, (name, n) in enumerate(pairs)}
+    return PlainBlock(block, raw, scales, bits)
