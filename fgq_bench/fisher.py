@@ -163,7 +163,7 @@ def channel_weights(fisher: Tensor, tasks: list[str]) -> Tensor:
     """
     chosen = fisher[[TASKS.index(task) for task in tasks]]
     balanced = (chosen / (chosen.mean((1, 2), keepdim=True) + 1e-30)).sum(0)
-    return (balanced / balanced.mean(1, keepdim=True)).clamp(min=FLOOR)
+    return (balanced / (balanced.mean(1, keepdim=True) + 1e-30)).clamp(min=FLOOR)
 
 
 def token_weights(fisher: Tensor, counts: Tensor, tasks: list[str]) -> Tensor:
@@ -179,4 +179,4 @@ def token_weights(fisher: Tensor, counts: Tensor, tasks: list[str]) -> Tensor:
     scale = chosen.sum(2).mean((1, 2))[:, None, None, None] + 1e-30
     each = (chosen / scale).sum(0) / counts[:, None].clamp(min=1)
     mean = (each * counts[:, None]).sum((1, 2), keepdim=True) / (counts.sum() * each.shape[-1])
-    return (each / mean).clamp(min=FLOOR)
+    return (each / (mean + 1e-30)).clamp(min=FLOOR)

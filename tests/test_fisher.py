@@ -115,6 +115,13 @@ def test_channel_weights_follow_the_paper() -> None:
     torch.testing.assert_close(channel_weights(scaled, ["camera", "depth", "points"]), expected)
 
 
+def test_a_block_that_no_task_reads_gets_equal_weights() -> None:
+    fisher = torch.rand(3, 2, 4)
+    fisher[:, 1] = 0
+    assert channel_weights(fisher, ["points"])[1].eq(0.01).all()
+    assert token_weights(fisher[:, :, None].expand(-1, -1, 3, -1), torch.ones(3), ["points"])[1].eq(0.01).all()
+
+
 def test_token_weights_have_mean_one_over_tokens_and_prefer_what_matters() -> None:
     fisher, counts = torch.rand(3, 5, 3, 16) + 0.5, torch.tensor([1.0, 4.0, 36.0])
     weights = token_weights(fisher, counts, ["camera", "depth"])

@@ -21,6 +21,8 @@ from fgq_bench.files import write_atomically
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.predictions import Predictions
 
+VERSION = 1  # raised when what is kept changes meaning
+
 
 class Calibration:
     """What methods learn from: the float model on the clips of a manifest.
@@ -42,7 +44,7 @@ class Calibration:
         folder: Path | None,
     ) -> None:
         self.model, self.clips, self.compute_dtype = model, clips, compute_dtype
-        self.key = f"{model_hash[:12]}-{clips.manifest.hash[:12]}-{compute_dtype}"
+        self.key = f"v{VERSION}-{model_hash[:12]}-{clips.manifest.hash[:12]}-{compute_dtype}"
         self._folder = folder
 
     @cached_property

@@ -33,7 +33,7 @@ class GPTQRounder:
         out, width = weight.shape
         order = self.hessian.diagonal().argsort(descending=True, stable=True) if self.act_order else torch.arange(width)
         order = order.to(weight.device)
-        factor = self._inverse_factor(order)
+        factor, places = self._inverse_factor(order), order.tolist()
         bits, asymmetric, size = scheme.weight_bits, scheme.weight_asymmetric, width // groups
         rows = weight.float().unflatten(1, (groups, size)).clone()
         _, scale, zero = quantize_rows(rows, bits, asymmetric)
@@ -45,7 +45,7 @@ class GPTQRounder:
             end = min(start + block, width)
             errors = torch.zeros_like(work[:, start:end])
             for column in range(start, end):
-                group = int(order[column]) // size
+                group = places[column] // size
                 if not self.act_order and column % size == 0 and groups > 1:
                     _, fresh, fresh_zero = quantize_rows(work[:, column : column + size], bits, asymmetric)
                     scale[:, group] = fresh

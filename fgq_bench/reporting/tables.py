@@ -140,7 +140,7 @@ def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
     for line, row in zip(body, rows, strict=True):
         line += [Cell(text) for text in row.size()]
     return Table(
-        f"{card.name}-{shown.dataset.card.name}", shown.dataset.card.title, _caption(card, shown, columns), heads, body
+        f"{card.name}-{shown.dataset.card.name}", shown.dataset.card.title, _caption(card, rows, columns), heads, body
     )
 
 
@@ -163,16 +163,21 @@ def _scheme(run: Run) -> str:
     return "–" if run.scheme.is_float else str(run.scheme)
 
 
-def _caption(card: ReportCard, run: Run, columns: list[Column]) -> str:
+def _caption(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
+    run = rows[0].runs[0]
     dataset, spec = run.dataset, run.loaded.spec
     seeds = ", ".join(map(str, card.seeds))
+    if len(card.seeds) > 1:
+        seeds += " (±: standard deviation over them; a method without randomness runs once)"
+    manifests = dict.fromkeys(each.clips.manifest.name for row in rows for each in row.runs if each.clips)
+    calibration = f"calibration {', '.join(manifests)}; " if manifests else ""
     tasks = dict.fromkeys(column.task for column in columns)
     alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)
     count = f"{'first ' if dataset.limit else ''}{len(dataset.sequences())} sequences"
     resolution = " Δ is against full precision; cached in fp16, Δ depth and Δ points resolve about 0.05 %."
     return (
         f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.card.protocol}; "
-        f"scope {card.scope}; seeds {seeds}; backend {card.backend}. Alignment: {alignments}. Brackets: 95 % interval, "
+        f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}. Brackets: 95 % interval, "
         "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
         f"underlined: second.{resolution if 'agreement' in tasks else ''} MB: packed codes, fp32 scales, bf16 for all "
         "else; no speed is claimed."

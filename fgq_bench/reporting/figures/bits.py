@@ -11,6 +11,8 @@ from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.statistics import interval
 from fgq_bench.reporting.tables import Row
 
+MARKERS = ("o", "s", "^")
+
 
 def _cost(row: Row) -> tuple[int, int]:
     """Order of schemes along the axis: weight bits, then activation bits."""
@@ -20,7 +22,7 @@ def _cost(row: Row) -> tuple[int, int]:
 
 def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) -> list[Path]:
     """Draw ``columns`` of ``rows`` (one data set) and save to ``stem``; rows without a result are left out."""
-    figure, axes = new_figure(1, len(columns), 3.1 * len(columns), 2.9)
+    figure, axes = new_figure(1, len(columns), 3.3 * len(columns) + 1.5, 3.2)
     quantized = sorted((row for row in rows if not row.runs[0].scheme.is_float), key=_cost)
     schemes = list(dict.fromkeys(str(row.runs[0].scheme) for row in quantized))
     methods = list(dict.fromkeys(row.runs[0].method.label for row in quantized))
@@ -33,16 +35,21 @@ def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) ->
                 axis.axhline(span.value * column.factor, color="0.5", linewidth=1)
         for index, method in enumerate(methods):
             points = [(row, row.sample(column)) for row in quantized if row.runs[0].method.label == method]
-            shown = [(schemes.index(str(row.runs[0].scheme)), interval(s)) for row, s in points if s is not None]
+            aside = 0.5 * ((index + 0.5) / len(methods) - 0.5)  # methods side by side, so that bars do not hide bars
+            shown = [
+                (schemes.index(str(row.runs[0].scheme)) + aside, interval(s)) for row, s in points if s is not None
+            ]
             value = np.array([span.value for _, span in shown]) * column.factor
             error = np.abs(np.array([[span.low, span.high] for _, span in shown]).T * column.factor - value)
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
             axis.errorbar(
-                [x for x, _ in shown], value, error, marker="o", capsize=2, color=COLOURS[index % 7], label=method
-            )
+                [x for x, _ in shown], value, error, color=colour, marker=marker, markersize=4, linewidth=0.8,
+                capsize=2, label=method,
+            )  # fmt: skip
         if column.task == "agreement":  # full precision is exactly 0 there
             axis.set_yscale("log")
         axis.set_xticks(range(len(schemes)), schemes, rotation=30, ha="right")
         axis.set_title(column.heading)
-    axes[0][0].legend(loc="best", fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.suptitle(f"{title}: error bars are 95 % bootstrap intervals over sequences", fontsize=9)
     return save_figure(figure, stem)

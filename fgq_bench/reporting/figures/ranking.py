@@ -46,12 +46,12 @@ def draw_ranking(samples: dict[str, Sample], higher_is_better: bool, title: str,
     figure, axes = new_figure(1, 1, 5.0, 0.9 + 0.33 * len(names))
     axis, rows = axes[0][0], np.arange(len(names))
     axis.errorbar(means[0], rows, xerr=np.abs(np.stack([low, high]) - means[0]), fmt="o", capsize=3, color="#0072b2")
-    left = float(low.min()) - 0.12
+    step = 0.02 * float(high.max() - low.min())
     for index, (first, last) in enumerate(cliques(means)):
-        x = left - 0.08 * index
+        x = float(low.min()) - step * (index + 2)
         axis.plot([x, x], [first - 0.2, last + 0.2], color="black", linewidth=3, solid_capstyle="butt")
     axis.set_yticks(rows, names)
     axis.invert_yaxis()
-    axis.set_xlabel("mean rank over sequences; bars join what is not told apart")
+    axis.set_xlabel("mean rank over sequences (bars join what is not told apart)", fontsize=8)
     figure.suptitle(title, fontsize=9)
     return save_figure(figure, stem)

@@ -12,6 +12,7 @@ from fgq_bench.reporting.figures.bits import draw_bits
 from fgq_bench.reporting.figures.depth_sheet import draw_depth_sheet
 from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
 from fgq_bench.reporting.figures.ranking import draw_ranking
+from fgq_bench.reporting.statistics import Sample
 from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
 from fgq_bench.tasks.base import SequencePrediction
@@ -38,11 +39,16 @@ def write_report_figures(
 
 
 def _ranking(rows: list[Row], column: Column, title: str, stem: Path) -> list[Path]:
-    found = [(row.runs[0], row.sample(column)) for row in rows]
-    samples = {f"{run.method.label} {run.scheme}": sample for run, sample in found if sample is not None}
+    """Methods at one scheme, the one at which most of them have a result."""
+    by_scheme: dict[str, dict[str, Sample]] = {}
+    for row in rows:
+        sample = row.sample(column)
+        if sample is not None and not row.runs[0].scheme.is_float:
+            by_scheme.setdefault(str(row.runs[0].scheme), {})[row.runs[0].method.label] = sample
+    scheme, samples = max(by_scheme.items(), key=lambda item: len(item[1]), default=("", {}))
     if len(samples) < 2:
         return []
-    return draw_ranking(samples, column.higher_is_better, f"{title}: {column.heading}", stem)
+    return draw_ranking(samples, column.higher_is_better, f"{title}, {scheme}: {column.heading}", stem)
 
 
 def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: Path) -> list[Path]:
