@@ -39,8 +39,9 @@ Cache = Annotated[str, typer.Option(help="Predictions kept on disk: task (what t
 Calibration = Annotated[
     str | None, typer.Option(help="Calibration manifest, name or .json file (default: the model's own).")
 ]
+Shared = Annotated[Path, typer.Option(help="Folder of what calibrated methods share: found there, else kept there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, compute nothing.")]
-Preset = Annotated[str, typer.Option(help="quick: the headline table; full: every report.")]
+Preset = Annotated[str, typer.Option(help="quick: one seed, 32 sequences; full: every report.")]
 Formats = Annotated[str, typer.Option("--format", help="Comma-separated: md, latex, csv.")]
 
 _RUNS = Path("runs")
@@ -151,6 +152,7 @@ def quantize(
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     calibration: Calibration = None,
     root: Roots = None,
+    shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
     """Quantize a model and save it, packed."""
@@ -159,7 +161,7 @@ def quantize(
 
     quantize_to_file(
         model, checkpoint, device, method, scheme, scope, seed, parse_overrides(set_ or []), calibration,
-        parse_roots(root or []), output,
+        parse_roots(root or []), shared, output,
     )  # fmt: skip
 
 
@@ -233,12 +235,13 @@ def fisher(
     calibration: Calibration = None,
     root: Roots = None,
     seed: Annotated[int, typer.Option(help="Seed of probes and jitter.")] = 0,
+    shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
     """Estimate how sensitive camera, depth and points are to every channel of every block."""
     from fgq_bench.commands.calibration import write_fisher
 
-    write_fisher(model, checkpoint, calibration, root or [], estimator, probes, seed, device, output)
+    write_fisher(model, checkpoint, calibration, root or [], estimator, probes, seed, device, shared, output)
 
 
 @app.command("train-tiny")

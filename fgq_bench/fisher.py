@@ -54,9 +54,7 @@ class Estimator:
         self.name, self.repeats = name, probes if name == "gauss-newton" else 1
         self.generator = torch.Generator().manual_seed(seed)
 
-    def labels(
-        self, model: ReconstructionModel, images: Tensor, run: Callable[[Tensor], Predictions]
-    ) -> dict[str, Tensor]:
+    def labels(self, images: Tensor, run: Callable[[Tensor], Predictions]) -> dict[str, Tensor]:
         """Pseudo-labels of ``images`` [1, S, 3, H, W] with their confidences; empty for the other estimators."""
         if self.name != "pseudo-label":
             return {}
@@ -105,10 +103,7 @@ def _outputs(model: ReconstructionModel, blocks: list[str]) -> Iterator[dict[str
             handle.remove()
 
 
-def estimate(
-    calibration: Calibration, blocks: list[str], name: str, probes: int, seed: int,
-    advance: Callable[[], None] = lambda: None,
-) -> Tensor:  # fmt: skip
+def estimate(calibration: Calibration, blocks: list[str], name: str, probes: int, seed: int) -> Tensor:
     """Fisher information F [tasks, blocks, token types, channels] of the float model on the calibration clips.
 
     F is the squared gradient with respect to a block's output, summed over the tokens of a type, averaged over clips
@@ -124,7 +119,7 @@ def estimate(
     total = torch.zeros(0)
     for clip in calibration.clips:
         images = clip[None].to(model.device)
-        labels = estimator.labels(model, images, calibration.run)
+        labels = estimator.labels(images, calibration.run)
         with _outputs(model, blocks) as found, torch.enable_grad():
             outputs = heads(calibration.run(images))
             if not total.numel():
@@ -137,19 +132,22 @@ def estimate(
                     for row, (block, gradient) in enumerate(zip(blocks, gradients, strict=True)):
                         squares = gradient.float().square().sum(0)  # [tokens, C]
                         total[index, row].index_add_(0, types[block], squares)
-        advance()
     return total / (len(calibration.clips) * estimator.repeats)
 
 
-def load_or_estimate(
-    calibration: Calibration, blocks: list[str], name: str, probes: int, seed: int,
-    advance: Callable[[], None] = lambda: None,
-) -> Tensor:  # fmt: skip
+def load_or_estimate(calibration: Calibration, blocks: list[str], name: str, probes: int, seed: int) -> Tensor:
     """``estimate``, kept with the calibration so that every method and scheme of a sweep shares it."""
-    place = f"fisher/{name}-{probes if name == 'gauss-newton' else 1}-seed{seed}-{len(blocks)}blocks"
+    drawn = {"sum": "", "gauss-newton": f"-{probes}probes-seed{seed}", "pseudo-label": f"-seed{seed}"}[name]
+    place = f"fisher/{name}{drawn}"
     if not calibration.holds(place):
-        calibration.keep(place, {"fisher": estimate(calibration, blocks, name, probes, seed, advance)})
+        calibration.keep(place, {"fisher": estimate(calibration, blocks, name, probes, seed)})
     return calibration.kept(place)["fisher"]
+
+
+def balance_tasks(fisher: Tensor, tasks: list[str]) -> Tensor:
+    """Sum [blocks, C] of the ``tasks`` of ``fisher`` [tasks, blocks, C], each divided by its mean (FGQ eq. 12)."""
+    chosen = fisher[[TASKS.index(task) for task in tasks]]
+    return (chosen / (chosen.mean((1, 2), keepdim=True) + 1e-30)).sum(0)
 
 
 def channel_weights(fisher: Tensor, tasks: list[str]) -> Tensor:
@@ -161,8 +159,7 @@ def channel_weights(fisher: Tensor, tasks: list[str]) -> Tensor:
     Args:
         fisher: [tasks, blocks, C]; ``tasks``: which of ``TASKS`` count.
     """
-    chosen = fisher[[TASKS.index(task) for task in tasks]]
-    balanced = (chosen / (chosen.mean((1, 2), keepdim=True) + 1e-30)).sum(0)
+    balanced = balance_tasks(fisher, tasks)
     return (balanced / (balanced.mean(1, keepdim=True) + 1e-30)).clamp(min=FLOOR)
 
 

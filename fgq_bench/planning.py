@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgq_bench.calibration.manifest import CalibrationClips, open_clips
+from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, open_clips
 from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.registry import find_backend
@@ -146,7 +146,8 @@ def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
 
 
 def _clips(request: Request, spec: ModelSpec) -> CalibrationClips:
-    return open_clips(request.calibration or spec.calibration, tuple(sorted(request.roots.items())))
+    name = choose_manifest(request.calibration, spec.calibration, spec.name)
+    return open_clips(name, tuple(sorted(request.roots.items())))
 
 
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:

@@ -43,7 +43,7 @@ class Method:
             return cls(cls.Options(**self.options))
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
+            key = ".".join(map(str, first["loc"])) or "its options"
             known = ", ".join(cls.Options.model_fields) or "none"
             raise UserError(f"method {self.label}: option {key!r}: {first['msg']} (options: {known})") from None
 

@@ -34,12 +34,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Clips with how they were chosen. Its identity is ``hash``: the clips alone, whoever chose them."""
+    """Clips with how they were chosen. Its identity is ``hash``: the clips alone, whoever chose them.
+
+    ``sources`` pins the content of every data set that is drawn from (see ``fingerprint``): a manifest is refused
+    where a card has changed since, so that the hash always stands for the same pictures.
+    """
 
     name: str
     sampler: str
     seed: int
     clips: tuple[Clip, ...]
+    sources: tuple[tuple[str, str], ...]
 
     @property
     def hash(self) -> str:
@@ -60,7 +65,14 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, with the hash."""
         clips = [[clip.dataset, clip.sequence, list(clip.frames)] for clip in self.clips]
-        return {"name": self.name, "sampler": self.sampler, "seed": self.seed, "hash": self.hash, "clips": clips}
+        return {
+            "name": self.name,
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "hash": self.hash,
+            "sources": dict(self.sources),
+            "clips": clips,
+        }
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -91,7 +103,24 @@ def sample_random(name: str, datasets: list[Dataset], sequences: int, frames: in
                 raise UserError(f"{dataset.card.name}, {sequence}: {len(available)} frames, {frames} are wanted")
             clips.append(Clip(dataset.card.name, sequence, tuple(rng.sample(available, frames))))
     rng.shuffle(clips)  # methods that learn see the data sets mixed
-    return Manifest(name, "random", seed, tuple(clips))
+    sources = tuple((dataset.card.name, fingerprint(dataset)) for dataset in datasets)
+    return Manifest(name, "random", seed, tuple(clips), sources)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """What decides the pictures of a data set's sequences: loader, options, image size; 12 digits of a SHA-256."""
+    text = json.dumps({**dataset.source(), "image_size": dataset.card.image_size}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
+    """The manifest asked for, else the model's own; raises UserError where there is neither."""
+    if asked is None and own is None:
+        raise UserError(
+            f"model {model} comes with no calibration manifest: draw one at its image size with fgq-bench manifest and "
+            "give --calibration FILE"
+        )
+    return asked or own or ""
 
 
 def manifest_names() -> list[str]:
@@ -111,8 +140,8 @@ def load_manifest(name: str) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
-        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, tuple(values["sources"].items()))
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
     if values.get("hash") != manifest.hash:
         raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
@@ -130,6 +159,9 @@ class CalibrationClips:
         self.manifest = manifest
         names = dict.fromkeys(clip.dataset for clip in manifest.clips)
         self.datasets = {name: open_dataset(load_card(DatasetCard, name), roots.get(name)) for name in names}
+        for name, dataset in self.datasets.items():
+            if dict(manifest.sources).get(name) != fingerprint(dataset):
+                raise UserError(f"manifest {manifest.name}: the card of {name} has changed since; draw another")
         self._kept: dict[Clip, Tensor] = {}
         self._budget = IMAGE_BUDGET
 
@@ -159,14 +191,18 @@ class CalibrationClips:
 
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""
-        scored = {(test.card.loader, test.root, name) for name in test.frame_list()}
+        scored = {(test.card.loader, _place(test), name) for name in test.frame_list()}
         for clip in self.manifest.clips:
             source = self.datasets[clip.dataset]
-            if (source.card.loader, source.root, clip.sequence) in scored:
+            if (source.card.loader, _place(source), clip.sequence) in scored:
                 raise UserError(
                     f"manifest {self.manifest.name}: calibrates on {clip.sequence!r} of {clip.dataset}, which "
                     f"{test.card.name} scores; draw another with fgq-bench manifest"
                 )
+
+
+def _place(dataset: Dataset) -> Path | None:
+    return dataset.root.resolve() if dataset.root else None
 
 
 @lru_cache(maxsize=4)

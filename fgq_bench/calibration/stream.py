@@ -75,26 +75,37 @@ def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: s
         compute_dtype: ``float32`` or ``bfloat16`` (autocast), as the model is evaluated.
     """
     autocast = torch.bfloat16 if compute_dtype == "bfloat16" else None
-    passes = []
+    passes, shapes = [], set()
     for images in clips:
         begun = model.steps(images[None].to(model.device))
-        passes.append((begun, _advance(begun, None)))
-    if len({step.x.shape for _, step in passes}) > 1:
+        passes.append((begun, _advance(begun, None, autocast)))
+        shapes.add(images.shape)
+    if len(shapes) > 1:
         raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
     while True:
         steps = [step for _, step in passes]
         first = steps[0]
-        stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, autocast)
+        stage = Stage(
+            first.name,
+            first.module,
+            [s.x for s in steps],
+            first.rotary,
+            first.token_types,
+            None if first.full_precision else autocast,
+        )
         del steps, first
         yield stage
         outputs = stage.outputs
         del stage
         try:
-            passes = [(begun, _advance(begun, outputs.pop(0))) for begun, _ in passes]
+            passes = [(begun, _advance(begun, outputs.pop(0), autocast)) for begun, _ in passes]
         except StopIteration:
             return
 
 
 @torch.no_grad()
-def _advance(begun: Steps, output: Tensor | None) -> Step:
-    return begun.send(output)
+def _advance(begun: Steps, output: Tensor | None, autocast: torch.dtype | None) -> Step:
+    """Go on to the next stage; what lies between the stages follows the autocast too."""
+    device = "cuda" if torch.cuda.is_available() and output is not None and output.is_cuda else "cpu"
+    with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
+        return begun.send(output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgq_bench import api
+from fgq_bench.calibration.manifest import choose_manifest
 from fgq_bench.cards import Scalar
 from fgq_bench.commands.parsing import check_device, parse_roots
 from fgq_bench.commands.printing import print_json, print_rows
@@ -12,19 +13,23 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.quant.size import count_bytes
+from fgq_bench.registry import find_method
 
 
 def quantize_to_file(
     model: str, checkpoint: str | None, device: str, method: str, scheme: str, scope: str, seed: int,
-    overrides: dict[str, Scalar], calibration: str | None, roots: dict[str, Path], output: Path,
+    overrides: dict[str, Scalar], calibration: str | None, roots: dict[str, Path], shared: Path,
+    output: Path,
 ) -> None:  # fmt: skip
     """Quantize a model and write the artefact; prints its size by component."""
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: must end in .safetensors")
     float_model = api.load_model(model, checkpoint, check_device(device))
     spec = find_model(model)
+    if find_method(method).card.calibrated:
+        calibration = choose_manifest(calibration, spec.calibration, spec.name)
     quantized = api.quantize(
-        float_model, method, scheme, scope, seed, overrides, calibration or spec.calibration, roots, spec.compute_dtype
+        float_model, method, scheme, scope, seed, overrides, calibration or "none", roots, spec.compute_dtype, shared
     )
     write_atomically(output, quantized.save)
     sizes = count_bytes(float_model, quantized)

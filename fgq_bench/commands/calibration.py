@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from fgq_bench import api, fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
-from fgq_bench.calibration.manifest import CalibrationClips, load_manifest, sample_random
+from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, load_manifest, sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_json, print_rows
@@ -24,6 +24,7 @@ from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
 from fgq_bench.models.interface import TOKEN_TYPES
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scopes import target_linears
+from fgq_bench.quantizers.flatquant import block_names
 from fgq_bench.reporting.figures.fisher_maps import draw_fisher
 
 
@@ -79,7 +80,7 @@ def dry_run(model: str, scope: str, sequences: int, frames: int, size: int | Non
         print_json({**asdict(cost), "peak_bytes": cost.peak_bytes})
         return
     facts = {
-        "model": f"{spec.name}, scope {scope}", "clips": f"{sequences} of {frames} frames at {pixels} x {pixels}",
+        "model": f"{spec.name}, scope {scope}", "clips": f"{sequences} of {frames} frames at {pixels} x {pixels} (assumed; no manifest is read)",
         "stages": cost.stages, "forward": f"{cost.forward_flops / 1e12:.2f} TFLOP ({spec.compute_dtype})",
         "statistics": f"{cost.statistics_flops / 1e12:.2f} TFLOP (float32)",
         "time on this device": f"{cost.seconds:.0f} s ({cost.seconds / 3600:.2f} h), from its matrix-product speed",
@@ -92,14 +93,14 @@ def dry_run(model: str, scope: str, sequences: int, frames: int, size: int | Non
 
 def write_fisher(
     model: str, checkpoint: str | None, calibration: str | None, roots: list[str], estimator: str, probes: int,
-    seed: int, device: str, output: Path,
+    seed: int, device: str, shared: Path, output: Path,
 ) -> None:  # fmt: skip
     """Estimate the tasks' Fisher information; write tensor, summary and heat-maps to ``output``."""
     parse_choice("--estimator", estimator, fisher.ESTIMATORS)
-    data, spec = _calibration(model, checkpoint, calibration, roots, device, None)
-    blocks = [name.removesuffix(".attn.qkv") for name in data.model.linear_groups()["aa"] if name.endswith(".attn.qkv")]
+    data, spec = _calibration(model, checkpoint, calibration, roots, device, shared)
+    blocks = block_names(data.model.linear_groups()["aa"])
     with console.status("estimating"):
-        found = fisher.estimate(data, blocks, estimator, probes, seed).cpu()
+        found = fisher.load_or_estimate(data, blocks, estimator, probes, seed).cpu()
     write_atomically(output / "fisher.safetensors", lambda path: save_file({"fisher": found.contiguous()}, path))
     by_block = found.sum((2, 3))
     rows = [
@@ -123,6 +124,8 @@ def _calibration(
     model: str, checkpoint: str | None, calibration: str | None, roots: list[str], device: str, folder: Path | None
 ) -> tuple[Calibration, ModelSpec]:
     spec = find_model(model)
-    clips = CalibrationClips(load_manifest(calibration or spec.calibration), parse_roots(roots))
+    clips = CalibrationClips(
+        load_manifest(choose_manifest(calibration, spec.calibration, spec.name)), parse_roots(roots)
+    )
     network = api.load_model(model, checkpoint, check_device(device))
     return Calibration(network, model_hash(network), clips, spec.compute_dtype, folder), spec

@@ -33,7 +33,7 @@ class ModelSpec:
     checkpoint: str  # hub id or path
     compute_dtype: str  # "float32", or "bfloat16" for autocast around the aggregator
     licence: str
-    calibration: str  # manifest that methods are calibrated on unless another is asked for
+    calibration: str | None  # manifest that methods are calibrated on unless another is asked for
 
 
 MODELS = {
@@ -55,7 +55,7 @@ MODELS = {
             "facebook/VGGT-1B",
             "bfloat16",
             "CC BY-NC 4.0",
-            "procedural-64x4",
+            None,
         ),
     )
 }

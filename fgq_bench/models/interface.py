@@ -28,6 +28,7 @@ class Step:
     x: Tensor  # [batch, tokens, C]; a global block's tokens are those of all frames in a row
     rotary: Rotary | None
     token_types: Tensor  # [tokens] int64, index into TOKEN_TYPES
+    full_precision: bool = False  # whether it leaves an autocast context, as heads do
 
     def run(self, x: Tensor) -> Any:
         """The module's output for ``x`` in the place of ``self.x``."""

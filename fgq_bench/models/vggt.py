@@ -124,13 +124,8 @@ class VGGT(ReconstructionModel):
         del images  # a suspended pass holds its current tokens only
         last = yield from aggregator
         camera = at_least_float32(last[:, :, 0])
-        yield Step(
-            "camera_head",
-            self.camera_head,
-            camera,
-            None,
-            token_types(camera.shape[1], 0, camera.shape[1], camera.device),
-        )
+        types = token_types(camera.shape[1], 0, camera.shape[1], camera.device)
+        yield Step("camera_head", self.camera_head, camera, None, types, full_precision=True)
 
     def forward(self, images: Tensor) -> Predictions:
         """Predict for ``images`` [B, S, 3, H, W] in [0, 1]; H and W are multiples of the patch size.

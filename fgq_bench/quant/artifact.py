@@ -44,7 +44,8 @@ class QuantizedModel:
         """
         result = shared_copy(model)
         device = next(model.parameters()).device
-        bound = {name: linear.bound_to(executor, device) for name, linear in self.linears.items()}
+        memo: dict[int, Any] = {}
+        bound = {name: linear.bound_to(executor, device, memo) for name, linear in self.linears.items()}
         fused = {part[0] for name in bound if (part := fused_part(name))}
         for name in fused:
             parent = name.rpartition(".")[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,10 +114,11 @@ class QuantLinear(nn.Module):
         zero = None if self.weight_zero is None else self.weight_zero[..., None]
         return dequantize(rows, self.weight_scale[..., None], zero).flatten(1)
 
-    def bound_to(self, executor: Executor, device: torch.device) -> QuantLinear:
-        """A copy on ``device`` that ``executor`` runs."""
+    def bound_to(self, executor: Executor, device: torch.device, memo: dict[int, Any]) -> QuantLinear:
+        """A copy on ``device`` that ``executor`` runs; transforms shared under one ``memo`` stay shared."""
         parts = (self.codes, self.weight_scale, self.weight_zero, self.bias, self.act_clip)
-        bound = QuantLinear(self.scheme, *parts, [t for t in self.transforms if isinstance(t, Transform)]).to(device)
+        transforms = [copy.deepcopy(t, memo) for t in self.transforms if isinstance(t, Transform)]
+        bound = QuantLinear(self.scheme, *parts, transforms).to(device)
         bound.executor = executor
         return bound
 

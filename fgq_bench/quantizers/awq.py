@@ -7,9 +7,10 @@ inputs. It is scored on each linear itself; the original scores qkv on the outpu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from fgq_bench.quant.artifact import QuantizedModel
@@ -86,11 +87,17 @@ class AWQ(Quantizer):
         clip_steps: int = Field(10, ge=1)
         clip_step: float = Field(0.05, gt=0, lt=1)
 
+        @model_validator(mode="after")
+        def _shares_stay_positive(self) -> Self:
+            if (self.clip_steps - 1) * self.clip_step >= 1:
+                raise ValueError("clip_steps and clip_step: the smallest share must stay above 0")
+            return self
+
     options: Options
 
     def quantize(self, job: Job) -> QuantizedModel:
         """See ``Quantizer``."""
-        o, scaling, hessians = self.options, ChannelScaling(job), {}
+        o, scaling, multipliers = self.options, ChannelScaling(job), {}
         for name in job.targets:
             statistics = job.statistics(name)
             weight, _ = find_linear(job.model, name)
@@ -99,11 +106,12 @@ class AWQ(Quantizer):
                 groups = job.scheme.groups_of(weight.shape[1], name)
                 multiplier /= search_scale(weight, statistics.mean, statistics.hessian, job.scheme, groups, o.grid)
             scaling.add(name, multiplier, into_v=True)
-            hessians[name] = multiplier[:, None] * statistics.hessian * multiplier
+            multipliers[name] = multiplier
         shares = tuple(1 - step * o.clip_step for step in range(o.clip_steps))
         linears = {}
         for name in job.targets:
             weight, _ = find_linear(job.model, name)
             unclipped = 2 * len(weight) // 3 if name.endswith("attn.qkv") else 0
-            linears[name] = scaling.round(name, ClippingRounder(hessians[name], shares, unclipped))
+            hessian = multipliers[name][:, None] * job.statistics(name).hessian * multipliers[name]
+            linears[name] = scaling.round(name, ClippingRounder(hessian, shares, unclipped))
         return job.product(linears, scaling.overrides)

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch._dynamo
 import torch._functorch.config as partitioner
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     fast = torch.compile(function, dynamic=False)
 
     def call(*arguments: Any) -> Any:
-        with partitioner.patch(aggressive_recomputation=True):
+        limit = torch._dynamo.config.patch(recompile_limit=64)  # widths and switches each have a graph of their own
+        with limit, partitioner.patch(aggressive_recomputation=True):
             return fast(*arguments)
 
     return call

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fgq_bench.calibration.stream import Stage
 from fgq_bench.errors import UserError
-from fgq_bench.fisher import TASKS, channel_weights, load_or_estimate, token_weights
+from fgq_bench.fisher import TASKS, balance_tasks, channel_weights, load_or_estimate, token_weights
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.interface import ROLES, TOKEN_TYPES
 from fgq_bench.quant.artifact import QuantizedModel
@@ -94,8 +94,7 @@ class FGQ(FlatQuant):
     def _expected_loss(self, job: Job, blocks: list[str]) -> dict[str, float]:
         """sum_c F[l, c] E[delta^2] by block (FGQ, section 3.1), delta: the block's error when rounded to nearest."""
         fisher = self._fisher(job).sum(2)
-        chosen = fisher[[TASKS.index(task) for task in self.options.tasks.split("+")]]
-        balanced = (chosen / (chosen.mean((1, 2), keepdim=True) + 1e-30)).sum(0)
+        balanced = balance_tasks(fisher, self.options.tasks.split("+"))
         loss = {}
         for stage in job.calibration.stages():
             if stage.name in blocks:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fgq_bench.calibration.stream import Stage
+from fgq_bench.errors import UserError
 from fgq_bench.models.layers import Rotary
 
 CLIPS = "clip"  # parameters with this in their name learn at the clips' rate
@@ -38,6 +39,7 @@ class Schedule:
         return rate if step >= self.warmup else rate * (0.01 + 0.99 * step / self.warmup)
 
 
+@torch.enable_grad()
 def reconstruct(
     forward: Forward, parameters: dict[str, Tensor], fixed: set[str], stage: Stage, weights: Tensor, schedule: Schedule
 ) -> list[float]:
@@ -49,6 +51,9 @@ def reconstruct(
     Args:
         fixed: names that are not learned.
         weights: [tokens, C] (or broadcastable), not negative.
+
+    Raises:
+        UserError: the loss is no longer finite.
     """
     learned = {name: value.requires_grad_() for name, value in parameters.items() if name not in fixed}
     groups = [
@@ -76,6 +81,8 @@ def reconstruct(
             total += loss.detach()
             step += 1
         history.append(total.item() / len(pairs))
+        if not math.isfinite(history[-1]):
+            raise UserError(f"{stage.name}: the training diverged (loss {history[-1]}); use smaller learning rates")
     for value in learned.values():
         value.requires_grad_(False)
     return history

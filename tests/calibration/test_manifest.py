@@ -12,6 +12,8 @@ from fgq_bench.calibration.manifest import (
     CalibrationClips,
     Clip,
     Manifest,
+    choose_manifest,
+    fingerprint,
     load_manifest,
     manifest_names,
     sample_random,
@@ -32,7 +34,7 @@ def test_the_committed_manifest_is_what_its_sampler_draws() -> None:
     assert json.loads(path.read_text()) == drawn.to_dict()
     families = [clip.dataset for clip in drawn.clips]
     assert families.count("procedural-objects-pool") == families.count("procedural-rooms-pool") == 32
-    assert all(spec.calibration in manifest_names() for spec in MODELS.values())
+    assert all(spec.calibration in (None, *manifest_names()) for spec in MODELS.values())
 
 
 @pytest.mark.parametrize("name", manifest_names())
@@ -44,13 +46,20 @@ def test_disjoint_from_every_test_list(name: str) -> None:
 
 def test_an_overlap_is_refused() -> None:
     test = open_dataset(load_card(DatasetCard, "procedural-rooms"))
-    manifest = Manifest("bad", "random", 0, (Clip("procedural-rooms", "rooms-test-0003", ("0", "1")),))
+    manifest = Manifest(
+        "bad",
+        "random",
+        0,
+        (Clip("procedural-rooms", "rooms-test-0003", ("0", "1")),),
+        ((test.card.name, fingerprint(test)),),
+    )
     with pytest.raises(UserError, match="manifest bad: calibrates on 'rooms-test-0003' of procedural-rooms, which"):
         CalibrationClips(manifest, {}).check_disjoint(test)
 
 
 def test_clips_are_the_named_frames_in_order() -> None:
-    manifest = Manifest("m", "random", 0, (Clip("procedural-rooms-pool", "rooms-pool-0007", ("5", "2")),))
+    sources = sample_random("m", pools(), 2, 2, 0).sources
+    manifest = Manifest("m", "random", 0, (Clip("procedural-rooms-pool", "rooms-pool-0007", ("5", "2")),), sources)
     whole = pools()[1].load("rooms-pool-0007").images
     assert torch.equal(next(iter(CalibrationClips(manifest, {}))), whole[[5, 2]])
 
@@ -74,6 +83,20 @@ def test_mistakes_name_the_file_and_the_reason(tmp_path: Path) -> None:
         sample_random("m", pools(), 1000, 2, 0)
     with pytest.raises(UserError, match="10 frames, 11 are wanted"):
         sample_random("m", pools(), 2, 11, 0)
-    missing = Manifest("m", "random", 0, (Clip("procedural-rooms-pool", "rooms-pool-0007", ("77",)),))
+    missing = Manifest("m", "random", 0, (Clip("procedural-rooms-pool", "rooms-pool-0007", ("77",)),), drawn.sources)
     with pytest.raises(UserError, match="procedural-rooms-pool has no frame '77' of 'rooms-pool-0007'"):
         list(CalibrationClips(missing, {}))
+
+
+def test_a_changed_card_is_noticed(tmp_path: Path) -> None:
+    drawn = sample_random("m", pools(), 2, 2, 0)
+    changed = Manifest("m", "random", 0, drawn.clips, tuple((name, "0" * 12) for name, _ in drawn.sources))
+    with pytest.raises(UserError, match=r"manifest m: the card of procedural-.*-pool has changed since"):
+        CalibrationClips(changed, {})
+
+
+def test_a_model_without_a_manifest_needs_one() -> None:
+    assert choose_manifest(None, "own", "m") == "own"
+    assert choose_manifest("asked", None, "m") == "asked"
+    with pytest.raises(UserError, match="model vggt-1b comes with no calibration manifest: draw one"):
+        choose_manifest(None, MODELS["vggt-1b"].calibration, "vggt-1b")
