@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -37,7 +38,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         limit = torch._dynamo.config.patch(recompile_limit=64)  # widths and switches each have a graph of their own
-        with limit, partitioner.patch(aggressive_recomputation=True):
+        with limit, partitioner.patch(aggressive_recomputation=True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # torch's own look
             return fast(*arguments)
 
     return call
