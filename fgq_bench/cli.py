@@ -141,6 +141,20 @@ def report(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help='A row of the report, for example "fgq w4a4".')],
+    second: Annotated[str, typer.Argument(help="Another row.")],
+    report: Annotated[str, typer.Option(help="The report that names rows, columns and conditions.")] = "headline",
+    results: Annotated[Path, typer.Option(help="Folder with results.")] = _RUNS / "results",
+    as_json: Json = False,
+) -> None:
+    """Say whether one method beats another: differences on the same sequences, with intervals."""
+    from fgq_bench.commands.comparison import compare_rows
+
+    compare_rows(first, second, report, results, as_json)
+
+
+@app.command()
 def quantize(
     method: Annotated[str, typer.Option("--method", "-m", help="NAME[:PRESET]")],
     scheme: Annotated[str, typer.Option("--scheme", "-b", help="For example w4a4.")],

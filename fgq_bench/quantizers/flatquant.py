@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 
 import torch
@@ -44,7 +46,10 @@ class FlatQuantOptions(Quantizer.Options):
 
 
 class FlatQuant(Quantizer):
-    """Learn every block's transforms with equal weight on all channels; linears outside blocks are rounded."""
+    """Learn every block's transforms with equal weight on all channels; linears outside blocks are rounded.
+
+    What a block has learned is kept with the calibration, so that an interrupted run goes on where it was.
+    """
 
     Options = FlatQuantOptions
     options: FlatQuantOptions
@@ -96,14 +101,23 @@ class FlatQuant(Quantizer):
                 off = [name for name in parameters if name.startswith(prefix)]
                 parameters |= {name: torch.full_like(parameters[name], OFF) for name in off}
                 fixed |= set(off)
-        if not scheme.is_float:
+        place = f"blocks/{_identity(job)}/{stage.name}"
+        if job.header and job.calibration.holds(place):  # an interrupted run had come this far
+            parameters = job.calibration.kept(place)
+        elif not scheme.is_float:
             forward = partial(_forward, block, Grids.of(scheme, job.model.device))
             reconstruct(forward, parameters, fixed, stage, self.channel_weights(job, stage), o.schedule())
+            job.calibration.keep(place, parameters)
         return export_block(job, stage.name, block, parameters, scheme)
 
 
 def _forward(block: Block, grids: Grids, parameters: dict[str, Tensor], x: Tensor, rotary: object) -> Tensor:
     return quantized_block(block, parameters, grids, x, rotary)  # type: ignore[arg-type]
+
+
+def _identity(job: Job) -> str:
+    """Of the compilation: everything that decides the outcome is in the header."""
+    return hashlib.sha256(json.dumps(job.header, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def block_names(targets: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from fgq_bench import cards, cli
 from fgq_bench.errors import UserError
 
 VERBS = [
-    "list", "show", "run", "run-all", "report", "quantize", "evaluate", "manifest", "calibrate", "fisher", "train-tiny",
+    "list", "show", "run", "run-all", "report", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "train-tiny",
     "inspect", "doctor",
 ]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
@@ -90,6 +90,7 @@ scope = "aa"
 presets = ["quick"]
 rows = ["fp w16a16", "rtn w4a4", "gptq w4a4"]
 pictures = ["fp w16a16", "gptq w4a4"]
+sequences = 4
 columns = ["pose.auc@30", "agreement.depth"]
 """
 
@@ -114,6 +115,29 @@ def test_run_all_writes_every_format(tmp_path: Path) -> None:
     assert printed.strip() in (tmp_path / "report" / "small.md").read_text()
     rows = json.loads(call("report", "--results", tmp_path / "results", "--limit", "1", "--json"))
     assert rows[0]["rows"][0]["Method"] == "Full precision"
+
+
+@pytest.mark.usefixtures("small_report")
+def test_compare_two_rows(tmp_path: Path) -> None:
+    call("run-all", "--output", tmp_path)
+    arguments: list[str | Path] = [
+        "compare",
+        "gptq w4a4",
+        "rtn w4a4",
+        "--report",
+        "small",
+        "--results",
+        tmp_path / "results",
+    ]
+    rows = {row["metric"]: row for row in json.loads(call(*arguments, "--json"))}
+    assert rows["Δ depth (%) ↓"]["difference"].startswith("-0.")
+    assert rows["Δ depth (%) ↓"]["better"] == "gptq w4a4"
+    assert rows["AUC@30 ↑"]["better"] == "not told apart"
+    assert "not told apart" in call(*arguments)
+    with pytest.raises(UserError, match="unknown row of report small 'gptq w4a8'"):
+        call("compare", "gptq w4a8", "rtn w4a4", "--report", "small", "--results", tmp_path / "results")
+    with pytest.raises(UserError, match="no complete result of 'gptq w4a4' on procedural-objects"):
+        call("compare", "gptq w4a4", "rtn w4a4", "--report", "small", "--results", tmp_path / "nothing")
 
 
 def test_manifest_calibrate_and_run_with_it(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,30 @@ def test_uniform_weights_are_flatquant_bit_for_bit(micro: VGGT, manifest: Path, 
     guided = codes(micro, "fgq", manifest, tmp_path, probes=1, **rates)
     assert all(torch.equal(a, b) for a, b in zip(flat, uniform, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(flat, guided, strict=True))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    micro: VGGT, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = codes(micro, "fgq", manifest, tmp_path / "whole", probes=1)
+    trained: list[str] = []
+
+    def training(stop_after: int) -> Callable[..., list[float]]:
+        def train(*arguments: Any) -> list[float]:
+            if len(trained) == stop_after:
+                raise KeyboardInterrupt
+            trained.append(arguments[3].name)
+            return reconstruct(*arguments)
+
+        return train
+
+    monkeypatch.setattr("fgq_bench.quantizers.flatquant.reconstruct", training(3))
+    with pytest.raises(KeyboardInterrupt):
+        codes(micro, "fgq", manifest, tmp_path / "cut", probes=1)
+    monkeypatch.setattr("fgq_bench.quantizers.flatquant.reconstruct", training(99))
+    resumed = codes(micro, "fgq", manifest, tmp_path / "cut", probes=1)
+    assert len(trained) == len(set(trained)) == 8
+    assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
 @pytest.mark.parametrize("switch", ["lwc", "lac", "diagonal"])

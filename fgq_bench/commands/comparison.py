@@ -1,0 +1,43 @@
+"""``compare``: one row of a report against another, sequence by sequence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgq_bench.cards import ReportCard, load_card
+from fgq_bench.commands.printing import print_json, print_rows
+from fgq_bench.errors import UserError
+from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.statistics import paired_difference
+from fgq_bench.reporting.tables import Row, plan_reports, read_rows
+from fgq_bench.results import Store
+from fgq_bench.suggest import unknown
+
+
+def compare_rows(first: str, second: str, report: str, results: Path, as_json: bool) -> None:
+    """Print first - second for every column and data set of ``report``, with paired bootstrap intervals."""
+    card = load_card(ReportCard, report)
+    ((_, runs),) = plan_reports([card], None)
+    found = []
+    for dataset, rows in read_rows(card, runs, Store(results)).items():
+        a, b = (_row(rows, text, report) for text in (first, second))
+        for column in map(Column.parse, card.columns):
+            samples = [row.sample(column) for row in (a, b)]
+            if samples[0] is None or samples[1] is None:
+                missing = first if samples[0] is None else second
+                raise UserError(f"{results}: no complete result of {missing!r} on {dataset} for report {report}")
+            difference = paired_difference(samples[0], samples[1])
+            better = (difference.value > 0) == column.higher_is_better
+            verdict = (first if better else second) if difference.excludes_zero else "not told apart"
+            found.append({"dataset": dataset, "metric": column.heading, "difference": column.cell(difference), "better": verdict})  # fmt: skip
+    if as_json:
+        print_json(found)
+    else:
+        print_rows(f"{first} - {second}: paired bootstrap over sequences, 95 % (seeds are averaged first)", found)
+
+
+def _row(rows: list[Row], text: str, report: str) -> Row:
+    labels = {f"{row.runs[0].method.label} {row.runs[0].scheme}": row for row in rows}
+    if text not in labels:
+        raise unknown(f"row of report {report}", text, labels)
+    return labels[text]
