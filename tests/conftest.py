@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from fgq_bench.calibration.manifest import sample_random
+from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from fgq_bench import api, fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
-from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, load_manifest, sample_random
+from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, load_manifest
+from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_json, print_rows

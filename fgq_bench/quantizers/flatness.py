@@ -17,6 +17,7 @@ from fgq_bench.quant.fake import fake_quantize
 from fgq_bench.quant.grid import Clip, code_tensors, limits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker, balanced_factors
+from fgq_bench.quantizers.cayley import cayley, random_orthogonal
 from fgq_bench.quantizers.compiled import compiled
 
 PARTS = ("q", "k", "v", "proj", "fc1", "fc2")  # linears of a block, qkv split
@@ -42,22 +43,6 @@ class Grids:
             code_tensors(scheme.weight_bits, device), code_tensors(scheme.activation_bits, device),
             scheme.weight_asymmetric, scheme.activation_asymmetric, scheme.activation_per_tensor,
         )  # fmt: skip
-
-
-def cayley(raw: Tensor) -> Tensor:
-    """Orthogonal matrices [..., n, n] of any ``raw``: (I - A/2)^-1 (I + A/2), A = tril(raw) - tril(raw)^T."""
-    lower = raw.tril()
-    skew = (lower - lower.mT) / 2
-    identity = torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
-    orthogonal: Tensor = torch.linalg.solve(identity - skew, identity + skew)
-    return orthogonal
-
-
-def random_orthogonal(size: int, generator: torch.Generator) -> Tensor:
-    """A Haar-random orthogonal matrix [size, size] (QR of a normal matrix, signs fixed)."""
-    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.double))
-    matrix: Tensor = (q * r.diagonal().sign()).float()
-    return matrix
 
 
 def matrix_sizes(block: Block) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ from fgq_bench.calibration.manifest import (
     fingerprint,
     load_manifest,
     manifest_names,
-    sample_random,
 )
+from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.base import Dataset, open_dataset

@@ -20,8 +20,9 @@ from fgq_bench.models.layers import Block
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quantizers.base import Job
+from fgq_bench.quantizers.cayley import cayley
 from fgq_bench.quantizers.export import export_block
-from fgq_bench.quantizers.flatness import Grids, cayley, initial_parameters, quantized_block
+from fgq_bench.quantizers.flatness import Grids, initial_parameters, quantized_block
 from fgq_bench.quantizers.reconstruction import Schedule, reconstruct
 
 
