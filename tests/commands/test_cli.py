@@ -88,8 +88,8 @@ model = "vggt-tiny"
 datasets = ["procedural-objects"]
 scope = "aa"
 presets = ["quick"]
-rows = ["fp w16a16", "rtn w4a4", "gptq w4a4"]
-pictures = ["fp w16a16", "gptq w4a4"]
+rows = ["fp w16a16", "rtn w4a8", "gptq w4a8"]
+pictures = ["fp w16a16", "gptq w4a8"]
 sequences = 4
 columns = ["pose.auc@30", "agreement.depth"]
 """
@@ -120,24 +120,16 @@ def test_run_all_writes_every_format(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_report")
 def test_compare_two_rows(tmp_path: Path) -> None:
     call("run-all", "--output", tmp_path)
-    arguments: list[str | Path] = [
-        "compare",
-        "gptq w4a4",
-        "rtn w4a4",
-        "--report",
-        "small",
-        "--results",
-        tmp_path / "results",
-    ]
-    rows = {row["metric"]: row for row in json.loads(call(*arguments, "--json"))}
+    where: list[str | Path] = ["--report", "small", "--results", tmp_path / "results"]
+    rows = {row["metric"]: row for row in json.loads(call("compare", "gptq w4a8", "rtn w4a8", *where, "--json"))}
     assert rows["Δ depth (%) ↓"]["difference"].startswith("-0.")
-    assert rows["Δ depth (%) ↓"]["better"] == "gptq w4a4"
+    assert rows["Δ depth (%) ↓"]["better"] == "gptq w4a8"
     assert rows["AUC@30 ↑"]["better"] == "not told apart"
-    assert "not told apart" in call(*arguments)
-    with pytest.raises(UserError, match="unknown row of report small 'gptq w4a8'"):
-        call("compare", "gptq w4a8", "rtn w4a4", "--report", "small", "--results", tmp_path / "results")
-    with pytest.raises(UserError, match="no complete result of 'gptq w4a4' on procedural-objects"):
-        call("compare", "gptq w4a4", "rtn w4a4", "--report", "small", "--results", tmp_path / "nothing")
+    assert "not told apart" in call("compare", "gptq w4a8", "rtn w4a8", *where)
+    with pytest.raises(UserError, match="unknown row of report small 'gptq w8a8'"):
+        call("compare", "gptq w8a8", "rtn w4a8", *where)
+    with pytest.raises(UserError, match="no complete result of 'gptq w4a8' on procedural-objects"):
+        call("compare", "gptq w4a8", "rtn w4a8", "--report", "small", "--results", tmp_path / "nothing")
 
 
 def test_manifest_calibrate_and_run_with_it(tmp_path: Path) -> None:
