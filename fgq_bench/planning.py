@@ -137,6 +137,8 @@ def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]
 
 def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
     offered = dataset.card.tasks
+    if not offered:
+        raise UserError(f"data set {dataset.card.name} is there to calibrate on: it has no task to score")
     wanted = offered if request.tasks is None else request.tasks
     for name in wanted:
         find_task(name)

@@ -201,6 +201,8 @@ BAD = [
     (["report", "headlin", "--results", "."], "unknown report 'headlin'; did you mean headline"),
     (["quantize", "-m", "rtn", "-b", "w4a4", "-o", "x.bin"], "must end in .safetensors"),
     ([*RTN, "-m", "gptq", "--calibration", "nowhere"], "unknown calibration manifest 'nowhere'"),
+    (["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms-pool"], "is there to calibrate on: it has no task"),
+    (["evaluate", "README.md", "-d", "procedural-rooms-pool"], "not a readable safetensors file"),
     (["fisher", "-o", "x", "--estimator", "hessian"], "use one of sum, gauss-newton, pseudo-label"),
     (["calibrate", "--dry-run", "--size", "100"], "--size 100: must be a multiple of the patch size 14"),
     (["manifest", "-d", "procedural-rooms-pool", "-o", "x.toml"], "must end in .json"),
