@@ -58,6 +58,13 @@ def devices() -> list[str]:
 
 
 @cache
+def cpp_compiler() -> str | None:
+    """Path of the C++ compiler that torch.compile needs on a CPU, None if there is none."""
+    names = (os.environ.get("CXX", "c++"), "c++", "g++", "clang++")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@cache
 def describe() -> dict[str, Any]:
     """Everything, as plain JSON."""
     import torch
@@ -71,6 +78,6 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "devices": devices(),
-        "compiler": shutil.which("c++") or shutil.which("g++"),
+        "compiler": cpp_compiler(),
         "git": git_state(),
     }

@@ -149,7 +149,7 @@ def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
 
 def _clips(request: Request, spec: ModelSpec) -> CalibrationClips:
     name = choose_manifest(request.calibration, spec.calibration, spec.name)
-    return open_clips(name, tuple(sorted(request.roots.items())))
+    return open_clips(name, request.roots)
 
 
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.tasks.base import SequencePrediction
 
 STORED_DTYPE = {"pose_enc": torch.float32, "depth": torch.float16, "points": torch.float16}
@@ -25,7 +26,7 @@ def predict(model: ReconstructionModel, scene: Scene, compute_dtype: str, fields
         fields: which predictions are kept; they are rounded as the cache stores them, cached or not.
     """
     device = model.device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=compute_dtype == "bfloat16"):
+    with evaluation_precision(device, compute_dtype):
         out = model(scene.images[None].to(device))
     kept = {name: getattr(out, name)[0].to("cpu", STORED_DTYPE[name]).contiguous() for name in sorted(fields)}
     return SequencePrediction(**kept)

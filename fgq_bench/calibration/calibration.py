@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,6 +18,7 @@ from fgq_bench.calibration.statistics import LinearStatistics, collect
 from fgq_bench.calibration.stream import Stage, stream
 from fgq_bench.files import write_atomically
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.predictions import Predictions
 
 VERSION = 1  # raised when what is kept changes meaning
@@ -62,8 +62,7 @@ class Calibration:
 
     def run(self, images: Tensor) -> Predictions:
         """The whole float model on ``images`` [1, S, 3, H, W], in the precision in which it is evaluated."""
-        bfloat16 = self.compute_dtype == "bfloat16"
-        with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        with evaluation_precision(self.model.device, self.compute_dtype):
             return self.model(images)
 
     def statistics(self, name: str, targets: list[str]) -> LinearStatistics:

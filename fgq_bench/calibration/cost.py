@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.calibration.stream import linears_inside
+from fgq_bench.models.interface import ReconstructionModel, call_stage
 
 FP32 = 4  # bytes
 
@@ -63,7 +64,7 @@ def estimate(
     while left:
         step = steps.send(output)
         stages += 1
-        linears = _linears(step.module, step.name, left)
+        linears = linears_inside(step.module, step.name, left)
         left -= set(linears)
         seen: list[tuple[int, int]] = []  # tokens and width of every input of a target
 
@@ -73,7 +74,7 @@ def estimate(
 
         handles = [linear.register_forward_pre_hook(watch) for linear in linears.values()]
         with FlopCounterMode(display=False) as counter:
-            output = step.run(step.x)
+            output = call_stage(step.module, step.x, step.rotary)
         for handle in handles:
             handle.remove()
         forward += counter.get_total_flops() * clips
@@ -86,9 +87,3 @@ def estimate(
     seconds = forward / rate + statistics / speed(device, torch.float32)
     weights = FP32 * sum(p.numel() for p in model.parameters())
     return Cost(stages, forward, statistics, seconds, weights, stream, largest, disk)
-
-
-def _linears(module: nn.Module, name: str, targets: set[str]) -> dict[str, nn.Linear]:
-    inside = [target for target in targets if target.startswith(f"{name}.")]
-    found = {target: module.get_submodule(target.removeprefix(f"{name}.")) for target in inside}
-    return {target: linear for target, linear in found.items() if isinstance(linear, nn.Linear)}

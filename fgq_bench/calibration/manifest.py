@@ -176,7 +176,11 @@ def _place(dataset: Dataset) -> Path | None:
     return dataset.root.resolve() if dataset.root else None
 
 
-@lru_cache(maxsize=4)
-def open_clips(name: str, roots: tuple[tuple[str, Path], ...]) -> CalibrationClips:
+def open_clips(name: str, roots: dict[str, Path]) -> CalibrationClips:
     """The manifest ``name`` with its data sets under ``roots``, opened once for all runs of a sweep."""
+    return _opened(name, tuple(sorted(roots.items())))
+
+
+@lru_cache(maxsize=4)
+def _opened(name: str, roots: tuple[tuple[str, Path], ...]) -> CalibrationClips:
     return CalibrationClips(load_manifest(name), dict(roots))

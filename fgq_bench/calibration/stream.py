@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.interface import ReconstructionModel, Step, Steps
+from fgq_bench.models.interface import ReconstructionModel, Step, Steps, call_stage
 from fgq_bench.models.layers import Block, Rotary
+from fgq_bench.models.precision import evaluation_precision
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Stage:
     inputs: list[Tensor]  # per clip [batch, tokens, C]: a frame block's batch are the frames, a global block's is 1
     rotary: Rotary | None
     token_types: Tensor  # [tokens], index into TOKEN_TYPES
-    autocast: torch.dtype | None
+    compute_dtype: str  # ``float32`` or ``bfloat16`` (autocast)
 
     @cached_property
     def outputs(self) -> list[Tensor]:
@@ -37,8 +38,8 @@ class Stage:
     @torch.no_grad()
     def run(self, x: Tensor) -> Tensor:
         """The module's output for one input, in the precision of the pass."""
-        with torch.autocast(x.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            out: Tensor = self.module(x) if self.rotary is None else self.module(x, self.rotary)
+        with evaluation_precision(x.device, self.compute_dtype):
+            out: Tensor = call_stage(self.module, x, self.rotary)
         return out
 
     def blocks(self) -> Iterator[Stage]:
@@ -58,13 +59,18 @@ class Stage:
                 self.run(x)
         finally:
             handle.remove()
-        return Stage(name, block, inputs, None, self.token_types, self.autocast)
+        return Stage(name, block, inputs, None, self.token_types, self.compute_dtype)
 
     def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
         """Those of ``targets`` that belong to this stage, by name."""
-        prefix = f"{self.name}."
-        found = {name: self.module.get_submodule(name.removeprefix(prefix)) for name in targets if name.startswith(prefix)}  # fmt: skip
-        return {name: linear for name, linear in found.items() if isinstance(linear, nn.Linear)}
+        return linears_inside(self.module, self.name, targets)
+
+
+def linears_inside(module: nn.Module, name: str, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """Those of ``targets`` that are linears of ``module``, which the model calls ``name``, by their full names."""
+    prefix = f"{name}."
+    found = {target: module.get_submodule(target.removeprefix(prefix)) for target in targets if target.startswith(prefix)}  # fmt: skip
+    return {target: linear for target, linear in found.items() if isinstance(linear, nn.Linear)}
 
 
 def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: str) -> Iterator[Stage]:
@@ -74,11 +80,10 @@ def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: s
         clips: images [S, 3, H, W] in [0, 1] each; all of one size.
         compute_dtype: ``float32`` or ``bfloat16`` (autocast), as the model is evaluated.
     """
-    autocast = torch.bfloat16 if compute_dtype == "bfloat16" else None
     passes, shapes = [], set()
     for images in clips:
         begun = model.steps(images[None].to(model.device))
-        passes.append((begun, _advance(begun, None, autocast)))
+        passes.append((begun, _advance(begun, None, model.device, compute_dtype)))
         shapes.add(images.shape)
     if len(shapes) > 1:
         raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
@@ -91,21 +96,20 @@ def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: s
             [s.x for s in steps],
             first.rotary,
             first.token_types,
-            None if first.full_precision else autocast,
+            "float32" if first.full_precision else compute_dtype,
         )
         del steps, first
         yield stage
         outputs = stage.outputs
         del stage
         try:
-            passes = [(begun, _advance(begun, outputs.pop(0), autocast)) for begun, _ in passes]
+            passes = [(begun, _advance(begun, outputs.pop(0), model.device, compute_dtype)) for begun, _ in passes]
         except StopIteration:
             return
 
 
 @torch.no_grad()
-def _advance(begun: Steps, output: Tensor | None, autocast: torch.dtype | None) -> Step:
-    """Go on to the next stage; what lies between the stages follows the autocast too."""
-    device = "cuda" if torch.cuda.is_available() and output is not None and output.is_cuda else "cpu"
-    with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
+def _advance(begun: Steps, output: Tensor | None, device: torch.device, compute_dtype: str) -> Step:
+    """Go on to the next stage; what lies between the stages has the precision of the pass too."""
+    with evaluation_precision(device, compute_dtype):
         return begun.send(output)

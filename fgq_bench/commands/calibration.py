@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from fgq_bench import api, fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
-from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, load_manifest
+from fgq_bench.calibration.manifest import choose_manifest, open_clips
 from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
@@ -125,8 +125,6 @@ def _calibration(
     model: str, checkpoint: str | None, calibration: str | None, roots: list[str], device: str, folder: Path | None
 ) -> tuple[Calibration, ModelSpec]:
     spec = find_model(model)
-    clips = CalibrationClips(
-        load_manifest(choose_manifest(calibration, spec.calibration, spec.name)), parse_roots(roots)
-    )
+    clips = open_clips(choose_manifest(calibration, spec.calibration, spec.name), parse_roots(roots))
     network = api.load_model(model, checkpoint, check_device(device))
     return Calibration(network, model_hash(network), clips, spec.compute_dtype, folder), spec

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from fgq_bench.environment import cpp_compiler
 from fgq_bench.loaders.procedural_scene import BOXES, COLOURS, ENTITIES, SceneArrays
 
 _log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _cast(
 @cache
 def compiled(function: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
     """``torch.compile`` of ``function`` where a C++ compiler exists; otherwise itself, with a notice."""
-    if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):
+    if cpp_compiler() is not None:
         return torch.compile(function, dynamic=False)
     _log.warning("no C++ compiler found: rendering runs eagerly, 5-10x slower (install g++)")
     return function

@@ -30,9 +30,10 @@ class Step:
     token_types: Tensor  # [tokens] int64, index into TOKEN_TYPES
     full_precision: bool = False  # whether it leaves an autocast context, as heads do
 
-    def run(self, x: Tensor) -> Any:
-        """The module's output for ``x`` in the place of ``self.x``."""
-        return self.module(x) if self.rotary is None else self.module(x, self.rotary)
+
+def call_stage(module: nn.Module, x: Tensor, rotary: Rotary | None) -> Any:
+    """Output of a stage's module for ``x``."""
+    return module(x) if rotary is None else module(x, rotary)
 
 
 Steps = Generator[Step, Any, None]  # is sent each stage's output

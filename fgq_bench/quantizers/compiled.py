@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -14,16 +12,9 @@ import torch
 import torch._dynamo
 import torch._functorch.config as partitioner
 
+from fgq_bench.environment import cpp_compiler
+
 _log = logging.getLogger(__name__)
-
-
-@cache
-def can_compile() -> bool:
-    """Whether a C++ compiler is there, which torch.compile needs."""
-    found = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
-    if not found:
-        _log.warning("no C++ compiler: block reconstruction runs uncompiled, about three times slower")
-    return found
 
 
 @cache
@@ -32,7 +23,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Left alone, torch saves boolean masks between the passes, which its CPU code writes one by one: 1.5x slower.
     """
-    if not can_compile():
+    if cpp_compiler() is None:
+        _log.warning("no C++ compiler: block reconstruction runs uncompiled, about three times slower")
         return function
     fast = torch.compile(function, dynamic=False)
 

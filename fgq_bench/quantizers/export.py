@@ -26,6 +26,7 @@ from fgq_bench.quantizers.flatness import (
     split_weights,
     weight_clip,
 )
+from fgq_bench.quantizers.scaling import scaled_norm
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,8 @@ def export_block(
     exact = {key: value.detach().double() for key, value in parameters.items()}
     found = matrices(exact, matrix_sizes(block))
     value, value_undo = found["v"]
-    norms = {"norm1": exact["scale.qkv"], "norm2": exact["scale.fc1"]}
-    overrides = {
-        f"{name}.{norm}.{part}": (getattr(parent, part).double() * scale).to(parent.weight.dtype)
-        for norm, scale in norms.items()
-        for part in ("weight", "bias")
-        if (parent := block.get_submodule(norm))
-    }
+    overrides = scaled_norm(job.model, f"{name}.norm1", exact["scale.qkv"])
+    overrides |= scaled_norm(job.model, f"{name}.norm2", exact["scale.fc1"])
     transforms: dict[str, list[Transform]] = {"proj": [Kronecker(found["heads"][0], None)]}
     for key in ("qkv", "fc1", "fc2"):
         transforms[key] = [Kronecker(found[f"{key}.left"][0], found[f"{key}.right"][0])]

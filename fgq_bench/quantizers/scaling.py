@@ -7,7 +7,7 @@ It folds into the LayerNorm before ``qkv`` and ``fc1`` of a transformer block, a
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgq_bench.quant.linear import QuantLinear, Rounder, find_linear, round_to_nearest
 from fgq_bench.quant.transforms import Diagonal
@@ -22,6 +22,12 @@ def norm_before(name: str) -> str | None:
         if name.endswith(f".{role}"):
             return f"{name.removesuffix(role)}{norm}"
     return None
+
+
+def scaled_norm(model: nn.Module, norm: str, multiplier: Tensor) -> dict[str, Tensor]:
+    """Weight and bias of the LayerNorm ``norm`` times ``multiplier`` [C], by parameter name, in the model's dtype."""
+    values = {name: model.get_parameter(name) for name in (f"{norm}.weight", f"{norm}.bias")}
+    return {name: (value.double() * multiplier).to(value.dtype) for name, value in values.items()}
 
 
 class ChannelScaling:
@@ -40,9 +46,7 @@ class ChannelScaling:
         norm, model = norm_before(name), self.job.model
         fused = name.removesuffix("proj") + "qkv"
         if norm is not None:
-            for part in ("weight", "bias"):
-                value = model.get_parameter(f"{norm}.{part}")
-                self.overrides[f"{norm}.{part}"] = (value.double() * multiplier).to(value.dtype)
+            self.overrides |= scaled_norm(model, norm, multiplier)
             self._columns[name] = multiplier
         elif into_v and name.endswith("attn.proj") and fused in self.job.targets:
             ones = torch.ones_like(multiplier)
@@ -54,20 +58,17 @@ class ChannelScaling:
     def weight(self, name: str) -> Tensor:
         """The weight [out, in] of ``name`` with every folded factor, in the model's dtype."""
         weight, _ = find_linear(self.job.model, name)
-        return (weight.double() * self._row_factor(name)[:, None] / self._column_factor(name)).to(weight.dtype)
+        changed = weight.double()
+        if name in self._rows:
+            changed = changed * self._rows[name][:, None]
+        if name in self._columns:
+            changed = changed / self._columns[name]
+        return changed.to(weight.dtype)
 
     def round(self, name: str, rounder: Rounder = round_to_nearest) -> QuantLinear:
         """The rounded linear with its share of all scales."""
         _, bias = find_linear(self.job.model, name)
-        if bias is not None:
-            bias = (bias.double() * self._row_factor(name)).to(bias.dtype)
+        if bias is not None and name in self._rows:
+            bias = (bias.double() * self._rows[name]).to(bias.dtype)
         transforms = [self._online[name]] if name in self._online else []
         return self.job.round(name, self.weight(name), bias, transforms=transforms, rounder=rounder)
-
-    def _row_factor(self, name: str) -> Tensor:
-        weight, _ = find_linear(self.job.model, name)
-        return self._rows.get(name, torch.ones(len(weight), dtype=torch.double, device=weight.device))
-
-    def _column_factor(self, name: str) -> Tensor:
-        weight, _ = find_linear(self.job.model, name)
-        return self._columns.get(name, torch.ones(weight.shape[1], dtype=torch.double, device=weight.device))
