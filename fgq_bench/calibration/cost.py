@@ -59,10 +59,9 @@ def estimate(
     """
     forward = statistics = 0.0
     stream = largest = disk = stages = 0
-    steps, output = model.steps(images), None
+    state = model.begin(images, dense=False)
     left = set(targets)
-    while left:
-        step = steps.send(output)
+    while left and (step := model.next_stage(state)) is not None:
         stages += 1
         linears = linears_inside(step.module, step.name, left)
         left -= set(linears)
@@ -77,6 +76,7 @@ def estimate(
             output = call_stage(step.module, step.x, step.rotary)
         for handle in handles:
             handle.remove()
+        state = model.advance(state, output)
         forward += counter.get_total_flops() * clips
         statistics += sum(2.0 * tokens * width**2 for tokens, width in seen) * clips
         held = step.x.numel() + (output.numel() if isinstance(output, Tensor) else 0)

@@ -7,14 +7,14 @@ number of blocks. A global block gets the tokens of all frames of a clip in a ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.interface import ReconstructionModel, Step, Steps, call_stage
+from fgq_bench.models.interface import ReconstructionModel, Step, call_stage
 from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.models.precision import evaluation_precision
 
@@ -73,43 +73,61 @@ def linears_inside(module: nn.Module, name: str, targets: Iterable[str]) -> dict
     return {target: linear for target, linear in found.items() if isinstance(linear, nn.Linear)}
 
 
-def stream(model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: str) -> Iterator[Stage]:
+def stream(
+    model: ReconstructionModel, clips: Iterable[Tensor], compute_dtype: str, cross_frame: bool = True
+) -> Iterator[Stage]:
     """Stages of ``model`` in the order of execution, each with its inputs for all ``clips``.
 
     Args:
         clips: images [S, 3, H, W] in [0, 1] each; all of one size.
         compute_dtype: ``float32`` or ``bfloat16`` (autocast), as the model is evaluated.
+        cross_frame: False gives every block its frames one by one, so that global attention never sees two frames
+            (the fault of QuantVGGT's released calibration; for audits).
     """
-    passes, shapes = [], set()
+    states, shapes = [], set()
     for images in clips:
-        begun = model.steps(images[None].to(model.device))
-        passes.append((begun, _advance(begun, None, model.device, compute_dtype)))
+        with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
+            states.append(model.begin(images[None].to(model.device), dense=False))
         shapes.add(images.shape)
     if len(shapes) > 1:
         raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
     while True:
-        steps = [step for _, step in passes]
+        with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
+            steps = [step for state in states if (step := model.next_stage(state)) is not None]
+        if not steps:
+            return
+        whole = steps[0].x.shape
+        if not cross_frame:
+            steps = [_frame_by_frame(step) for step in steps]
         first = steps[0]
-        stage = Stage(
-            first.name,
-            first.module,
-            [s.x for s in steps],
-            first.rotary,
-            first.token_types,
-            "float32" if first.full_precision else compute_dtype,
-        )
+        apart = first.x.shape != whole
+        dtype = "float32" if first.full_precision else compute_dtype
+        stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, dtype)
         del steps, first
         yield stage
         outputs = stage.outputs
         del stage
-        try:
-            passes = [(begun, _advance(begun, outputs.pop(0), model.device, compute_dtype)) for begun, _ in passes]
-        except StopIteration:
-            return
+        with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
+            for index, state in enumerate(states):
+                output = outputs.pop(0)
+                states[index] = model.advance(state, output.reshape(whole) if apart else output)
+                del state, output
 
 
-@torch.no_grad()
-def _advance(begun: Steps, output: Tensor | None, device: torch.device, compute_dtype: str) -> Step:
-    """Go on to the next stage; what lies between the stages has the precision of the pass too."""
-    with evaluation_precision(device, compute_dtype):
-        return begun.send(output)
+def _frame_by_frame(step: Step) -> Step:
+    """A block's step with the frames that lie in a row side by side, as a batch."""
+    tokens = period(step.token_types)
+    if step.rotary is None or tokens == len(step.token_types):
+        return step
+    rotary, types = (step.rotary[0][:tokens], step.rotary[1][:tokens]), step.token_types[:tokens]
+    return replace(step, x=step.x.reshape(-1, tokens, step.x.shape[-1]), rotary=rotary, token_types=types)
+
+
+def period(types: Tensor) -> int:
+    """Tokens of one frame: the smallest period of the token types [tokens] of frames in a row.
+
+    >>> period(torch.tensor([0, 1, 2, 2, 0, 1, 2, 2]))
+    4
+    """
+    count = len(types)
+    return next(n for n in range(1, count + 1) if not count % n and bool((types.view(-1, n) == types[:n]).all()))

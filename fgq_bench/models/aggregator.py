@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.models.interface import Step, token_types
+from fgq_bench.models.interface import Step, call_stage, token_types
 from fgq_bench.models.layers import Block, Rotary, rotary_2d
 from fgq_bench.models.vit import VisionTransformer, normalize_images
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass through the aggregator between two blocks."""
+
+    done: int  # blocks that have run, those of the patch encoder first
+    x: Tensor  # what the next block takes
+    batch: int
+    frames: int
+    rotaries: tuple[Rotary, Rotary]  # of one frame, and of all frames in a row
+    keep: tuple[int, ...]
+    frame: Tensor | None = None  # the frame block's output, while the global block of its level is due
+    levels: tuple[tuple[int, Tensor], ...] = ()  # kept so far
 
 
 class Aggregator(nn.Module):
@@ -37,11 +51,6 @@ class Aggregator(nn.Module):
         self.frame_blocks = blocks()
         self.global_blocks = blocks()
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Input tokens [B, S, 1 + registers + patches, C] of ``images`` [B, S, 3, H, W] in [0, 1]."""
-        batch, frames = images.shape[:2]
-        return self.add_special(self.patch_embed(normalize_images(images).flatten(0, 1)), batch, frames)
-
     def add_special(self, patches: Tensor, batch: int, frames: int) -> Tensor:
         """Put camera and register tokens before the ``patches`` [B * S, patches, C]; returns [B, S, tokens, C]."""
         patches = patches.unflatten(0, (batch, frames))
@@ -58,36 +67,49 @@ class Aggregator(nn.Module):
         cos, sin = rotary_2d(torch.cat([special, grid_rows]), torch.cat([special, grid_columns]), self.head_dim)
         return (cos, sin), (cos.repeat(frames, 1), sin.repeat(frames, 1))
 
-    def forward(self, images: Tensor, keep: tuple[int, ...]) -> dict[int, Tensor]:
-        """Levels ``keep`` -> [B, S, tokens, 2C] (frame output | global output); other levels are never stored."""
-        batch, frames = images.shape[:2]
-        frame_rotary, global_rotary = self.rotary((images.shape[-2], images.shape[-1]), frames, images.device)
-        x = self.embed(images)
-        tokens = x.shape[2]
-        levels: dict[int, Tensor] = {}
-        for level in range(max(keep) + 1):
-            frame = self.frame_blocks[level](x.reshape(batch * frames, tokens, -1), frame_rotary)
-            x = self.global_blocks[level](frame.reshape(batch, frames * tokens, -1), global_rotary)
-            x = x.view(batch, frames, tokens, -1)
-            if level in keep:
-                levels[level] = torch.cat([frame.view_as(x), x], -1)
-        return levels
-
-    def steps(self, images: Tensor, name: str) -> Generator[Step, Tensor, Tensor]:
-        """``forward``, suspended before every block; returns the last level [B, S, tokens, 2C]."""
+    def begin(self, images: Tensor, keep: tuple[int, ...]) -> Pass:
+        """A pass of ``images`` [B, S, 3, H, W] in [0, 1] that will keep the levels ``keep`` and no others."""
         batch, frames = images.shape[:2]
         rotaries = self.rotary((images.shape[-2], images.shape[-1]), frames, images.device)
-        encoder = self.patch_embed.steps(normalize_images(images).flatten(0, 1), f"{name}.patch_embed")
-        del images
-        patches = yield from encoder
-        x = self.add_special(patches, batch, frames)
-        tokens = x.shape[2]
-        types = token_types(1, self.patch_start - 1, tokens, x.device)
-        for level in range(self.depth):
-            x = x.reshape(batch * frames, tokens, -1)
-            frame = yield Step(f"{name}.frame_blocks.{level}", self.frame_blocks[level], x, rotaries[0], types)
-            x = frame.reshape(batch, frames * tokens, -1)
+        x = self.patch_embed.embed(normalize_images(images).flatten(0, 1))
+        return Pass(0, x, batch, frames, rotaries, keep)
+
+    def next_block(self, at: Pass, name: str) -> Step | None:
+        """The block that runs next, None after the last; ``name`` is this module's own."""
+        encoder = self.patch_embed.blocks
+        if at.done < len(encoder):
+            types = self.patch_embed.token_types(at.rotaries[0][0].shape[0] - self.patch_start, at.x.device)
+            return Step(f"{name}.patch_embed.blocks.{at.done}", encoder[at.done], at.x, None, types)
+        level, is_global = divmod(at.done - len(encoder), 2)
+        if level == self.depth:
+            return None
+        types = token_types(1, self.patch_start - 1, at.rotaries[0][0].shape[0], at.x.device)
+        if is_global:
             block = self.global_blocks[level]
-            x = yield Step(f"{name}.global_blocks.{level}", block, x, rotaries[1], types.repeat(frames))
-        shape = (batch, frames, tokens, -1)
-        return torch.cat([frame.view(shape), x.view(shape)], -1)
+            return Step(f"{name}.global_blocks.{level}", block, at.x, at.rotaries[1], types.repeat(at.frames))
+        return Step(f"{name}.frame_blocks.{level}", self.frame_blocks[level], at.x, at.rotaries[0], types)
+
+    def advance(self, at: Pass, output: Tensor) -> Pass:
+        """The pass after the next block, given its output."""
+        done, encoder = at.done + 1, len(self.patch_embed.blocks)
+        if done < encoder:
+            return replace(at, done=done, x=output)
+        if done == encoder:
+            tokens = self.add_special(self.patch_embed.finish(output), at.batch, at.frames)
+            return replace(at, done=done, x=tokens.flatten(0, 1))
+        level, after_frame = divmod(done - encoder, 2)
+        if after_frame:
+            return replace(at, done=done, x=output.reshape(at.batch, -1, output.shape[-1]), frame=output)
+        assert at.frame is not None
+        x, levels = output.reshape(at.frame.shape), at.levels
+        if level - 1 in at.keep:
+            kept = torch.cat([at.frame, x], -1).unflatten(0, (at.batch, at.frames))
+            levels = (*levels, (level - 1, kept))
+        return replace(at, done=done, x=x, frame=None, levels=levels)
+
+    def forward(self, images: Tensor, keep: tuple[int, ...]) -> dict[int, Tensor]:
+        """Levels ``keep`` -> [B, S, tokens, 2C] (frame output | global output); other levels are never stored."""
+        at = self.begin(images, keep)
+        while (step := self.next_block(at, "")) is not None:
+            at = self.advance(at, call_stage(step.module, step.x, step.rotary))
+        return dict(at.levels)

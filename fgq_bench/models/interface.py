@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,9 +18,12 @@ ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transfor
 TOKEN_TYPES = ("camera", "register", "patch")
 
 
+State = Any  # a forward pass between two stages: each model's own, immutable
+
+
 @dataclass(frozen=True)
 class Step:
-    """One stage of a forward pass that is streamed stage by stage: a module and what it is about to be given."""
+    """One stage of a forward pass: a module and what it is about to be given."""
 
     name: str  # of the module; its linears' names start with it
     module: nn.Module
@@ -36,9 +38,6 @@ def call_stage(module: nn.Module, x: Tensor, rotary: Rotary | None) -> Any:
     return module(x) if rotary is None else module(x, rotary)
 
 
-Steps = Generator[Step, Any, None]  # is sent each stage's output
-
-
 def token_types(camera: int, registers: int, total: int, device: torch.device) -> Tensor:
     """Types [total] of one frame's tokens: ``camera`` camera (or class) tokens, then registers, then patches."""
     types = torch.full((total,), TOKEN_TYPES.index("patch"), device=device)
@@ -48,7 +47,11 @@ def token_types(camera: int, registers: int, total: int, device: torch.device) -
 
 
 class ReconstructionModel(nn.Module, ABC):
-    """Images to cameras, depth and points.
+    """Images to cameras, depth and points, in stages: transformer blocks, then the whole camera head.
+
+    A forward pass is ``begin``, then ``next_stage`` and ``advance`` in turn until no stage is left, then ``finish``
+    (the dense heads). States are values: whoever holds one may run the rest of the network from there, as often as
+    he likes (``resume``), with the outputs of changed stages.
 
     ``components`` maps each part of the network to the prefix of its parameter names; the first match wins.
     """
@@ -60,16 +63,38 @@ class ReconstructionModel(nn.Module, ABC):
         """Names of the linears that may be quantized, by group: ``aa``, ``camera``, ``dino``."""
 
     @abstractmethod
-    def steps(self, images: Tensor) -> Steps:
-        """Stream one forward pass of ``images`` [B, S, 3, H, W] in [0, 1] up to (without) the dense heads.
+    def begin(self, images: Tensor, dense: bool = True) -> State:
+        """A pass of ``images`` [B, S, 3, H, W] in [0, 1] before its first stage.
 
-        Suspends before every stage, in the order of execution, and expects its output in return; nothing but the
-        current tokens is kept in between. Stages are transformer blocks, and the whole camera head.
+        Without ``dense`` it keeps nothing but the current tokens, and ends before the dense heads.
         """
 
     @abstractmethod
+    def next_stage(self, state: State) -> Step | None:
+        """The stage that runs next, None where only the dense heads are left."""
+
+    @abstractmethod
+    def advance(self, state: State, output: Any) -> State:
+        """The pass after the stage that ``next_stage`` names, given that stage's output."""
+
+    @abstractmethod
+    def finish(self, state: State) -> Predictions:
+        """Predictions of a pass (begun with ``dense``) in which no stage is left."""
+
+    def resume(self, state: State) -> Predictions:
+        """Run all that is left of a pass; under autocast, heads leave it (``Step.full_precision``)."""
+        while (step := self.next_stage(state)) is not None:
+            if step.full_precision:
+                with torch.autocast(step.x.device.type, enabled=False):
+                    output = call_stage(step.module, step.x, step.rotary)
+            else:
+                output = call_stage(step.module, step.x, step.rotary)
+            state = self.advance(state, output)
+        return self.finish(state)
+
     def forward(self, images: Tensor) -> Predictions:
         """Predict for ``images`` [B, S, 3, H, W] in [0, 1]."""
+        return self.resume(self.begin(images))
 
     if TYPE_CHECKING:
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from fgq_bench.models.aggregator import Aggregator
+from fgq_bench.models.aggregator import Aggregator, Pass
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
-from fgq_bench.models.interface import ROLES, ReconstructionModel, Step, Steps, token_types
+from fgq_bench.models.interface import ROLES, ReconstructionModel, Step, token_types
 from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
@@ -65,6 +65,15 @@ def activate_points(raw: Tensor) -> tuple[Tensor, Tensor]:
     return value.sign() * value.abs().expm1(), 1 + raw[..., 3].exp()
 
 
+@dataclass(frozen=True)
+class VGGTPass:
+    """A forward pass between two stages."""
+
+    aggregator: Pass
+    image_hw: tuple[int, int]
+    poses: list[Tensor] | None = None  # the camera head's output
+
+
 class VGGT(ReconstructionModel):
     """Visual Geometry Grounded Transformer (Wang et al., CVPR 2025), without its track head.
 
@@ -109,32 +118,39 @@ class VGGT(ReconstructionModel):
             "dino": of("aggregator.patch_embed.blocks", c.vit_depth),
         }
 
-    def heads(self, levels: dict[int, Tensor], image_hw: tuple[int, int]) -> Predictions:
-        """Run the three heads on the aggregator's ``levels`` in the precision of the caller."""
-        start = self.aggregator.patch_start
-        pyramid = [levels[level] for level in self.config.dpt_levels]
-        poses = self.camera_head(levels[self.config.depth - 1][:, :, 0])
-        depth, depth_conf = activate_depth(self.depth_head(pyramid, image_hw, start))
-        points, points_conf = activate_points(self.point_head(pyramid, image_hw, start))
-        return Predictions(poses[-1], depth, depth_conf, points, points_conf, poses)
-
-    def steps(self, images: Tensor) -> Steps:
-        """See ``ReconstructionModel``; stages: ViT blocks, frame and global blocks in turn, the camera head."""
-        aggregator = self.aggregator.steps(images, "aggregator")
-        del images  # a suspended pass holds its current tokens only
-        last = yield from aggregator
-        camera = at_least_float32(last[:, :, 0])
-        types = token_types(camera.shape[1], 0, camera.shape[1], camera.device)
-        yield Step("camera_head", self.camera_head, camera, None, types, full_precision=True)
-
-    def forward(self, images: Tensor) -> Predictions:
-        """Predict for ``images`` [B, S, 3, H, W] in [0, 1]; H and W are multiples of the patch size.
-
-        Under an autocast context the aggregator follows it and the heads run in fp32, as in the official code.
-        """
+    def begin(self, images: Tensor, dense: bool = True) -> VGGTPass:
+        """See ``ReconstructionModel``; raises ValueError unless H and W are multiples of the patch size."""
         height, width = images.shape[-2:]
         if height % self.config.patch or width % self.config.patch:
             raise ValueError(f"image size {height}x{width} is not a multiple of the patch size {self.config.patch}")
-        levels = self.aggregator(images, self.kept_levels)
-        with torch.autocast(images.device.type, enabled=False):
-            return self.heads({index: at_least_float32(level) for index, level in levels.items()}, (height, width))
+        keep = self.kept_levels if dense else (self.config.depth - 1,)
+        return VGGTPass(self.aggregator.begin(images, keep), (height, width))
+
+    def next_stage(self, state: VGGTPass) -> Step | None:
+        """See ``ReconstructionModel``; stages: ViT blocks, frame and global blocks in turn, the camera head."""
+        block = self.aggregator.next_block(state.aggregator, "aggregator")
+        if block is not None or state.poses is not None:
+            return block
+        camera = at_least_float32(self._level(state, self.config.depth - 1)[:, :, 0])
+        types = token_types(camera.shape[1], 0, camera.shape[1], camera.device)
+        return Step("camera_head", self.camera_head, camera, None, types, full_precision=True)
+
+    def advance(self, state: VGGTPass, output: Any) -> VGGTPass:
+        """See ``ReconstructionModel``."""
+        if self.aggregator.next_block(state.aggregator, "") is None:
+            return replace(state, poses=output)
+        return replace(state, aggregator=self.aggregator.advance(state.aggregator, output))
+
+    def finish(self, state: VGGTPass) -> Predictions:
+        """See ``ReconstructionModel``; the dense heads run in fp32, as in the official code."""
+        assert state.poses is not None
+        start, hw = self.aggregator.patch_start, state.image_hw
+        pyramid = [at_least_float32(self._level(state, level)) for level in self.config.dpt_levels]
+        with torch.autocast(pyramid[0].device.type, enabled=False):
+            depth, depth_conf = activate_depth(self.depth_head(pyramid, hw, start))
+            points, points_conf = activate_points(self.point_head(pyramid, hw, start))
+        return Predictions(state.poses[-1], depth, depth_conf, points, points_conf, state.poses)
+
+    @staticmethod
+    def _level(state: VGGTPass, level: int) -> Tensor:
+        return dict(state.aggregator.levels)[level]

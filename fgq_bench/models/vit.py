@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgq_bench.models.interface import Step, token_types
+from fgq_bench.models.interface import token_types
 from fgq_bench.models.layers import Block, at_least_float32
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,7 +34,7 @@ class PatchProjection(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """DINOv2 ViT with registers; returns the normed patch tokens.
+    """DINOv2 ViT with registers: ``embed``, every one of ``blocks``, ``finish``; the network runs them as stages.
 
     ``mask_token`` is kept because the public checkpoint stores it; inference never reads it.
     """
@@ -78,18 +76,7 @@ class VisionTransformer(nn.Module):
         normed: Tensor = self.norm(x)
         return normed[:, 1 + self.register_tokens.shape[1] :]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Patch tokens [N, patches, dim] of normalised ``images`` [N, 3, H, W]."""
-        x = self.embed(images)
-        for block in self.blocks:
-            x = block(x)
-        return self.finish(x)
-
-    def steps(self, images: Tensor, name: str) -> Generator[Step, Tensor, Tensor]:
-        """``forward``, suspended before every block; returns the patch tokens. ``name`` is this module's own."""
-        x = self.embed(images)
-        del images
-        types = token_types(1, self.register_tokens.shape[1], x.shape[1], x.device)
-        for index, block in enumerate(self.blocks):
-            x = yield Step(f"{name}.blocks.{index}", block, x, None, types)
-        return self.finish(x)
+    def token_types(self, patches: int, device: torch.device) -> Tensor:
+        """Types [1 + registers + patches] of the blocks' tokens."""
+        registers = self.register_tokens.shape[1]
+        return token_types(1, registers, 1 + registers + patches, device)
