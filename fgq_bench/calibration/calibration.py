@@ -56,9 +56,9 @@ class Calibration:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
-    def stages(self) -> Iterator[Stage]:
-        """A fresh streamed pass over the float model."""
-        return stream(self.model, self.clips, self.compute_dtype)
+    def stages(self, cross_frame: bool = True) -> Iterator[Stage]:
+        """A fresh streamed pass over the float model; ``cross_frame``: see ``stream``."""
+        return stream(self.model, self.clips, self.compute_dtype, cross_frame)
 
     def run(self, images: Tensor) -> Predictions:
         """The whole float model on ``images`` [1, S, 3, H, W], in the precision in which it is evaluated."""

@@ -17,15 +17,8 @@ from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Diagonal, Kronecker, Transform, apply_kronecker
 from fgq_bench.quantizers.base import Job
-from fgq_bench.quantizers.flatness import (
-    clamp_weight,
-    input_clip,
-    matrices,
-    matrix_sizes,
-    rotate_rows,
-    split_weights,
-    weight_clip,
-)
+from fgq_bench.quantizers.flatness import PARTS, clamp_weight, matrices, matrix_sizes, rotate_rows, split_weights
+from fgq_bench.quantizers.learned_linear import input_clip, weight_clip
 from fgq_bench.quantizers.scaling import scaled_norm
 
 
@@ -77,7 +70,9 @@ def export_block(
             changed.to(weight.dtype),
             bias.to(weight.dtype),
             transforms=transforms["qkv" if part in ("q", "k", "v") else part],
-            act_clip=None if not scheme.quantizes_activations else torch.stack(input_clip(parameters, part)),
+            act_clip=None
+            if not scheme.quantizes_activations
+            else torch.stack(input_clip(parameters, PARTS.index(part))),
             rounder=LearnedClipping(weight_clip(parameters, part), value if part == "v" else None),
             scheme=scheme,
         )

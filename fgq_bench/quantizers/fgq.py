@@ -21,7 +21,8 @@ from fgq_bench.models.interface import ROLES, TOKEN_TYPES
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.scheme import BITS, Scheme
 from fgq_bench.quantizers.base import Job
-from fgq_bench.quantizers.flatquant import FlatQuant, FlatQuantOptions, block_names
+from fgq_bench.quantizers.block_learner import block_names
+from fgq_bench.quantizers.flatquant import FlatQuant, FlatQuantOptions
 
 HIGH = 8  # bits of a promoted block
 

@@ -6,43 +6,28 @@ Kronecker transforms of every linear's input, a channel scale, a transform of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.models.layers import Block, Rotary
-from fgq_bench.quant.fake import fake_quantize
-from fgq_bench.quant.grid import Clip, code_tensors, limits
+from fgq_bench.quant.grid import Clip, limits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker, balanced_factors
 from fgq_bench.quantizers.cayley import cayley, random_orthogonal
 from fgq_bench.quantizers.compiled import compiled
+from fgq_bench.quantizers.learned_linear import (
+    Grids,
+    initial_clips,
+    input_clip,
+    rounded_linear,
+    rounded_weight,
+    weight_clip,
+)
 
 PARTS = ("q", "k", "v", "proj", "fc1", "fc2")  # linears of a block, qkv split
 SCALED = ("qkv", "fc1", "fc2")  # inputs with a channel scale
-LOGIT = 4.0  # start of every clipping factor: sigmoid(4) = 0.982
 MATRICES = ("qkv.left", "qkv.right", "fc1.left", "fc1.right", "fc2.left", "fc2.right", "v", "heads")
-
-
-@dataclass(frozen=True)
-class Grids:
-    """How weights and inputs are rounded; code ranges are tensors, so that one compiled graph serves every bit-width."""
-
-    weight_bits: tuple[Tensor, Tensor]
-    activation_bits: tuple[Tensor, Tensor]
-    weight_asymmetric: bool
-    activation_asymmetric: bool
-    activation_per_tensor: bool
-
-    @classmethod
-    def of(cls, scheme: Scheme, device: torch.device) -> Grids:
-        """The grids of ``scheme``; 16 bits ("float") are a grid too fine to matter, so that the graph stays the same."""
-        return cls(
-            code_tensors(scheme.weight_bits, device), code_tensors(scheme.activation_bits, device),
-            scheme.weight_asymmetric, scheme.activation_asymmetric, scheme.activation_per_tensor,
-        )  # fmt: skip
 
 
 def matrix_sizes(block: Block) -> tuple[int, ...]:
@@ -72,10 +57,7 @@ def initial_parameters(
         rotations[2 * index + 1, :size, :size] = random_orthogonal(size, generator)
     parameters = {"rotations": rotations, "spectra": torch.ones(len(sizes), largest)}
     parameters |= {f"scale.{name}": scales[name].float() for name in SCALED}
-    for part, weight in split_weights(block).items():
-        groups = scheme.groups_of(weight.shape[1], part)
-        parameters[f"weight_clip.{part}"] = torch.full((2, weight.shape[0], groups, 1), LOGIT)
-    parameters["input_clip"] = torch.full((2, len(PARTS)), LOGIT)
+    parameters |= initial_clips(split_weights(block), scheme)
     return {name: value.to(block.norm1.weight.device) for name, value in parameters.items()}
 
 
@@ -94,18 +76,6 @@ def matrices(parameters: dict[str, Tensor], sizes: tuple[int, ...]) -> dict[str,
         name: (forward[index, :size, :size], inverse[index, :size, :size])
         for index, (name, size) in enumerate(zip(MATRICES, sizes, strict=True))
     }
-
-
-def weight_clip(parameters: dict[str, Tensor], part: str) -> Clip:
-    """LWC factors [out, groups, 1] on a part's row minimum and maximum."""
-    low, high = parameters[f"weight_clip.{part}"].sigmoid()
-    return low, high
-
-
-def input_clip(parameters: dict[str, Tensor], part: str) -> Clip:
-    """LAC factors [] on the minimum and maximum of a part's input."""
-    low, high = parameters["input_clip"][:, PARTS.index(part)].sigmoid()
-    return low, high
 
 
 def clamp_weight(weight: Tensor, clip: Clip) -> Tensor:
@@ -151,7 +121,7 @@ def _project(block: Block, parameters: dict[str, Tensor], grids: Grids, found: P
             one = torch.ones_like(clip[0])
             weight, clip = rotate_rows(clamp_weight(weight, clip), value), (one, one.clone())
             bias = None if bias is None else rotate_rows(bias[:, None], value)[:, 0]
-        outputs.append(_linear(part, h, _rounded(weight, clip, grids), bias, parameters, grids))
+        outputs.append(_linear(part, h, rounded_weight(weight, clip, grids), bias, parameters, grids))
     return torch.cat(outputs, -1)
 
 
@@ -161,13 +131,13 @@ def _finish(
     """The block's output [tokens, C] from its input and the attention output."""
     h = apply_kronecker(attended, found["heads"][0], None)
     weight = _undone(block.attn.proj.weight, found["heads"][1], found["v"][1])
-    weight = _rounded(weight, weight_clip(parameters, "proj"), grids)
+    weight = rounded_weight(weight, weight_clip(parameters, "proj"), grids)
     x = x + block.ls1(_linear("proj", h, weight, block.attn.proj.bias, parameters, grids))
     h = block.norm2(x)
     for part, linear in (("fc1", block.mlp.fc1), ("fc2", block.mlp.fc2)):
         scale = parameters[f"scale.{part}"]
         weight = _undone(linear.weight / scale, found[f"{part}.left"][1], found[f"{part}.right"][1])
-        weight = _rounded(weight, weight_clip(parameters, part), grids)
+        weight = rounded_weight(weight, weight_clip(parameters, part), grids)
         h = _linear(part, apply_kronecker(h * scale, *_into(found, part)), weight, linear.bias, parameters, grids)
         h = F.gelu(h) if part == "fc1" else h
     out: Tensor = x + block.ls2(h)
@@ -182,16 +152,7 @@ def _undone(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return apply_kronecker(weight.bfloat16(), left.bfloat16(), right.bfloat16()).float()
 
 
-def _rounded(weight: Tensor, clip: Clip, grids: Grids) -> Tensor:
-    rows = weight.unflatten(1, (clip[0].shape[-2], -1))
-    return fake_quantize(rows, grids.weight_bits, grids.weight_asymmetric, clip, clamp=True).flatten(1)
-
-
 def _linear(
     part: str, x: Tensor, weight: Tensor, bias: Tensor | None, parameters: dict[str, Tensor], grids: Grids
 ) -> Tensor:
-    rows = x.reshape(1, -1) if grids.activation_per_tensor else x
-    clip = input_clip(parameters, part)
-    rounded = fake_quantize(rows, grids.activation_bits, grids.activation_asymmetric, clip, clamp=False).view_as(x)
-    out = F.linear(rounded.bfloat16(), weight.bfloat16()).float()
-    return out if bias is None else out + bias
+    return rounded_linear(x, weight, bias, input_clip(parameters, PARTS.index(part)), grids)

@@ -31,7 +31,9 @@ class Schedule:
     rate: float
     clip_rate: float
     floor: float  # last rate of every parameter
-    warmup: int  # steps from 1 % to the full rate
+    warmup: int = 0  # steps from 1 % to the full rate
+    decay: float = 0.01  # AdamW's weight decay, of every learned parameter
+    relative: bool = True  # divide the loss by its own value
 
     def factor(self, step: int, steps: int, peak: float) -> float:
         """Learning rate of ``step`` of ``steps`` for parameters whose highest rate is ``peak``."""
@@ -45,8 +47,8 @@ def reconstruct(
 ) -> list[float]:
     """Learn ``parameters`` in place on ``stage``; returns the mean loss of every epoch.
 
-    The loss is the mean of ``weights`` * (rounded - float output)^2 over tokens and channels, divided by its own
-    value: the gradient of its logarithm.
+    The loss is the mean of ``weights`` * (rounded - float output)^2 over tokens and channels; a ``relative`` one is
+    divided by its own value: the gradient of its logarithm.
 
     Args:
         fixed: names that are not learned.
@@ -64,7 +66,7 @@ def reconstruct(
     history: list[float] = []
     if not groups:
         return history
-    optimizer = torch.optim.AdamW(groups, lr=schedule.rate, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=schedule.rate, weight_decay=schedule.decay, fused=True)
     count = len(stage.inputs)
     pairs = [range(start, min(start + schedule.batch, count)) for start in range(0, count, schedule.batch)]
     steps, step = schedule.epochs * len(pairs), 0
@@ -76,7 +78,7 @@ def reconstruct(
             x, target = (torch.cat([each[i] for i in indices]).float() for each in (stage.inputs, stage.outputs))
             loss = (weights * (forward(parameters, x, stage.rotary) - target).square()).mean()
             optimizer.zero_grad()
-            (loss / loss.detach()).backward()
+            (loss / loss.detach() if schedule.relative else loss).backward()
             optimizer.step()
             total += loss.detach()
             step += 1

@@ -30,7 +30,8 @@ from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
-from fgq_bench.quantizers.flatness import Grids, initial_parameters, quantized_block
+from fgq_bench.quantizers.flatness import initial_parameters, quantized_block
+from fgq_bench.quantizers.learned_linear import Grids
 from fgq_bench.quantizers.reconstruction import Schedule, reconstruct
 
 

@@ -22,7 +22,8 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quantizers.base import Job
 from fgq_bench.quantizers.cayley import cayley
 from fgq_bench.quantizers.export import export_block
-from fgq_bench.quantizers.flatness import Grids, initial_parameters, quantized_block
+from fgq_bench.quantizers.flatness import initial_parameters, quantized_block
+from fgq_bench.quantizers.learned_linear import Grids
 from fgq_bench.quantizers.reconstruction import Schedule, reconstruct
 
 
@@ -151,10 +152,10 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
         return train
 
-    monkeypatch.setattr("fgq_bench.quantizers.flatquant.reconstruct", training(3))
+    monkeypatch.setattr("fgq_bench.quantizers.block_learner.reconstruct", training(3))
     with pytest.raises(KeyboardInterrupt):
         codes(micro, "fgq", manifest, tmp_path / "cut", probes=1)
-    monkeypatch.setattr("fgq_bench.quantizers.flatquant.reconstruct", training(99))
+    monkeypatch.setattr("fgq_bench.quantizers.block_learner.reconstruct", training(99))
     resumed = codes(micro, "fgq", manifest, tmp_path / "cut", probes=1)
     assert len(trained) == len(set(trained)) == 8
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
