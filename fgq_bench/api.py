@@ -43,25 +43,26 @@ def quantize(
     >>> quantized.save(Path("vggt-tiny-w4a4.safetensors"))
 
     Args:
-        calibration: manifest (name or .json file) for methods that are calibrated; ``roots``: folders of its data sets.
+        calibration: manifest (name or .json file) for calibrated methods and static schemes; ``roots``: folders of its
+            data sets.
         compute_dtype: precision of the calibration pass, ``float32`` or ``bfloat16``.
         folder: keeps what calibrated methods share (default: nothing is kept).
 
     Raises:
         UserError: unknown method, scheme, scope, option or manifest; a group that does not divide a width.
     """
-    resolved = find_method(method, overrides)
-    check_compilable(resolved, Scheme.parse(scheme), scope, model)
+    resolved, parsed = find_method(method, overrides), Scheme.parse(scheme)
+    check_compilable(resolved, parsed, scope, model)
     own_hash = model_hash(model)
     data = None
-    if resolved.card.calibrated:
+    if resolved.needs_calibration(parsed):
         clips = CalibrationClips(load_manifest(calibration), roots or {})
         data = Calibration(model, own_hash, clips, compute_dtype, folder)
     header: dict[str, object] = {
         "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
         "model": {"hash": own_hash}, "calibration": None if data is None else data.clips.manifest.identity(),
     }  # fmt: skip
-    return compile_model(resolved, model, Scheme.parse(scheme), scope, seed, header, data)
+    return compile_model(resolved, model, parsed, scope, seed, header, data)
 
 
 def load_quantized(path: str | Path, model: VGGT, backend: str = "reference") -> VGGT:

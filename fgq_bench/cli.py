@@ -95,9 +95,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Quantize, predict and score every combination of the options; what is stored already is not done again."""
-    from fgq_bench.commands.parsing import parse_overrides, parse_roots
+    from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_request
     from fgq_bench.planning import Request
+    from fgq_bench.registry import parse_overrides
 
     request = Request(
         method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
@@ -171,7 +172,8 @@ def quantize(
 ) -> None:
     """Quantize a model and save it, packed."""
     from fgq_bench.commands.artifacts import quantize_to_file
-    from fgq_bench.commands.parsing import parse_overrides, parse_roots
+    from fgq_bench.commands.parsing import parse_roots
+    from fgq_bench.registry import parse_overrides
 
     quantize_to_file(
         model, checkpoint, device, method, scheme, scope, seed, parse_overrides(set_ or []), calibration,
@@ -202,15 +204,31 @@ def evaluate(
 def manifest(
     dataset: Datasets,
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write; its stem is the name.")],
-    sequences: Annotated[int, typer.Option(min=1, help="Clips in all, in equal shares from the data sets.")] = 64,
+    sampler: Annotated[str, typer.Option(help="random, filtered, clustered or nfds.")] = "random",
+    sequences: Annotated[int, typer.Option(min=1, help="Clips in all; random: in equal shares from the sets.")] = 64,
     frames: Annotated[int, typer.Option(min=1, help="Frames per clip.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 42,
+    filter_: Annotated[str | None, typer.Option("--filter", help="zscore (default) or iqr.")] = None,
+    share: Annotated[float | None, typer.Option(help="Of the candidates, what zscore discards (default 0.2).")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="The share is what is kept.")] = False,
+    clusters: Annotated[int | None, typer.Option(help="K of the k-means (default 8).")] = None,
+    model: Annotated[str | None, typer.Option(help="What sees the candidates (default vggt-tiny).")] = None,
+    checkpoint: Checkpoint = None,
+    device: Annotated[str | None, typer.Option(help="Torch device (default cpu).")] = None,
+    shared: Annotated[
+        Path | None, typer.Option(help="Folder of the candidates' features (default runs/cache/calibration).")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="PNG of candidates, clusters and scores (PDF beside it).")] = None,
     root: Roots = None,
 ) -> None:
-    """Draw a calibration manifest at random from data sets that are not scored."""
-    from fgq_bench.commands.calibration import write_manifest
+    """Draw a calibration manifest from data sets that are not scored."""
+    from fgq_bench.commands.manifests import write_manifest
 
-    write_manifest(dataset, root or [], sequences, frames, seed, output)
+    options = {
+        "filter": filter_, "share": share, "keep": keep, "clusters": clusters, "model": model,
+        "checkpoint": checkpoint, "device": device, "shared": shared, "figure": figure,
+    }  # fmt: skip
+    write_manifest(dataset, root or [], sampler, sequences, frames, seed, options, output)
 
 
 @app.command()
@@ -256,6 +274,24 @@ def fisher(
     from fgq_bench.commands.calibration import write_fisher
 
     write_fisher(model, checkpoint, calibration, root or [], estimator, probes, seed, device, shared, output)
+
+
+@app.command()
+def sensitivity(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for sensitivity.json and the figure.")],
+    scheme: Annotated[str, typer.Option("--scheme", "-b", help="For example w4a16g64.")] = "w4a16g64",
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    calibration: Calibration = None,
+    root: Roots = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
+    clips: Annotated[int, typer.Option(min=1, help="Calibration clips to measure on.")] = 8,
+    device: Device = "cpu",
+) -> None:
+    """Quantize one block, and one linear, at a time: what does each head make of it?"""
+    from fgq_bench.commands.sensitivity import write_sensitivity
+
+    write_sensitivity(model, checkpoint, calibration, root or [], scheme, scope, clips, device, output)
 
 
 @app.command("train-tiny")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.ranges import calibrate_inputs
 from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
@@ -26,9 +27,15 @@ def compile_model(
     header: dict[str, object],
     calibration: Calibration | None,
 ) -> QuantizedModel:
-    """Quantize ``model`` in memory; ``header`` is stored in the product, ``calibration`` is for calibrated methods."""
+    """Quantize ``model`` in memory; ``header`` is stored in the product.
+
+    ``calibration`` is for calibrated methods, and for static schemes: their scales are set once the method is done.
+    """
     targets = [] if scheme.is_float else target_linears(model, scope)
-    return method.quantizer().quantize(Job(model, targets, scheme, seed, header, calibration))
+    made = method.quantizer().quantize(Job(model, targets, scheme, seed, header, calibration))
+    if calibration is not None:
+        calibrate_inputs(made, model, calibration.clips, calibration.compute_dtype)
+    return made
 
 
 def artifact_path(folder: Path, run: Run) -> Path:
@@ -39,7 +46,7 @@ def artifact_path(folder: Path, run: Run) -> Path:
 
 
 def calibration_of(run: Run, folder: Path | None) -> Calibration | None:
-    """The run's calibration with its captured tensors in ``folder``; None for a method that is not calibrated."""
+    """The run's calibration with its captured tensors in ``folder``; None where nothing is calibrated."""
     if run.clips is None:
         return None
     return Calibration(run.loaded.model, run.loaded.hash, run.clips, run.loaded.spec.compute_dtype, folder)

@@ -16,23 +16,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.stream import stream
 from fgq_bench.models.interface import TOKEN_TYPES, ReconstructionModel
 from fgq_bench.models.predictions import Predictions
+from fgq_bench.task_losses import TASKS, Labels, heads, task_loss
 
-TASKS = ("camera", "depth", "points")
 ESTIMATORS = ("sum", "gauss-newton", "pseudo-label")
 FLOOR = 0.01  # smallest channel weight
 BRIGHTNESS, CONTRAST = 0.1, 0.2  # half ranges of the photometric jitter
-
-
-def heads(out: Predictions) -> dict[str, Tensor]:
-    """What each task's gradient is taken of, by task."""
-    return {"camera": out.pose_enc, "depth": out.depth, "points": out.points}
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,19 +48,20 @@ class Estimator:
         self.name, self.repeats = name, probes if name == "gauss-newton" else 1
         self.generator = torch.Generator().manual_seed(seed)
 
-    def labels(self, images: Tensor, run: Callable[[Tensor], Predictions]) -> dict[str, Tensor]:
-        """Pseudo-labels of ``images`` [1, S, 3, H, W] with their confidences; empty for the other estimators."""
+    def labels(self, images: Tensor, run: Callable[[Tensor], Predictions]) -> Labels | None:
+        """Pseudo-labels of ``images`` [1, S, 3, H, W] with their confidences; None for the other estimators."""
         if self.name != "pseudo-label":
-            return {}
+            return None
         frames = images.shape[1]
         order = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(frames - 1, generator=self.generator)])
         with torch.no_grad():
             out = run(jitter(images[0][order], self.generator)[None])
         back = order.argsort()
-        fields = {**heads(out), "depth_conf": out.depth_conf, "points_conf": out.points_conf}
-        return {name: value[:, back] for name, value in fields.items()}
+        found = Labels.of(out)
+        values, confidence = ({name: x[:, back] for name, x in each.items()} for each in (found.values, found.confidence))  # fmt: skip
+        return Labels(values, confidence)
 
-    def scalar(self, task: str, output: Tensor, labels: dict[str, Tensor]) -> Tensor:
+    def scalar(self, task: str, output: Tensor, labels: Labels | None) -> Tensor:
         """The scalar whose gradient is taken, for a head's ``output``."""
         if self.name == "sum":
             return output.sum()
@@ -74,13 +69,8 @@ class Estimator:
             signs = 2 * torch.randint(0, 2, output.shape, generator=self.generator) - 1
             projected: Tensor = (output * signs.to(output)).sum() / output.numel() ** 0.5
             return projected
-        error = F.huber_loss(output, labels[task], reduction="none")
-        if task == "camera":
-            return error.mean()
-        confidence = labels[f"{task}_conf"]
-        if error.ndim > confidence.ndim:  # points: x, y, z share a confidence
-            confidence = confidence[..., None]
-        return (error * confidence).mean()
+        assert labels is not None
+        return task_loss(task, output, labels)
 
 
 @contextmanager

@@ -68,12 +68,13 @@ class Run:
     dataset: Dataset
     tasks: tuple[str, ...]
     loaded: LoadedModel
-    clips: CalibrationClips | None = None  # for methods that are calibrated
+    clips: CalibrationClips | None = None  # for calibrated methods and static schemes
+    row: str | None = None  # the text of the report's row that asks for it
 
     @property
     def label(self) -> str:
         """For progress and messages."""
-        return f"{self.method.label} {self.scheme} on {self.dataset.card.name}"
+        return f"{self.row or f'{self.method.label} {self.scheme}'} on {self.dataset.card.name}"
 
     def compilation(self) -> dict[str, Any]:
         """Conditions of the quantized model alone: the artefact's identity."""
@@ -152,6 +153,11 @@ def _clips(request: Request, spec: ModelSpec) -> CalibrationClips:
     return open_clips(name, request.roots)
 
 
+def _schemes(method: Method) -> list[Scheme]:
+    """The only ones at which the method exists; none: it exists at every scheme."""
+    return [Scheme.parse(text) for text in method.card.schemes]
+
+
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
     find_backend(request.backend)
@@ -161,23 +167,23 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
         method.quantizer()  # refuses options that it does not have
     if not methods:
         raise UserError("name at least one method (-m); fgq-bench list methods shows them")
-    calibrated = any(method.card.calibrated for method in methods)
+    asked = [(method, scheme) for method in methods for scheme in _schemes(method) or schemes]
+    calibrated = any(method.needs_calibration(scheme) for method, scheme in asked)
     clips = _clips(request, loaded.spec) if calibrated else None
     runs: list[Run] = []
     for dataset in _datasets(request, clips):
         tasks = _tasks(request, dataset)
-        for method in methods:
-            for scheme in [Scheme.parse(text) for text in method.card.schemes] or schemes:
-                if scheme.is_float:
-                    runs.append(float_run(method, dataset, tasks, loaded))
-                    continue
-                for scope in request.scopes:
-                    check_compilable(method, scheme, scope, loaded.model)
-                    own = clips if method.card.calibrated else None
-                    runs += [
-                        Run(method, scheme, scope, seed, request.backend, dataset, tasks, loaded, own)
-                        for seed in (request.seeds if method.card.random else [0])
-                    ]
+        for method, scheme in asked:
+            if scheme.is_float:
+                runs.append(float_run(method, dataset, tasks, loaded))
+                continue
+            own = clips if method.needs_calibration(scheme) else None
+            for scope in request.scopes:
+                check_compilable(method, scheme, scope, loaded.model)
+                runs += [
+                    Run(method, scheme, scope, seed, request.backend, dataset, tasks, loaded, own)
+                    for seed in (request.seeds if method.card.random else [0])
+                ]
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")
     return list({next(run.cells()).key: run for run in runs}.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,10 @@ class Method:
         """What decides the method's outcome, for result keys: never its title or summary."""
         return {"name": self.card.name, "algorithm": self.card.algorithm, "options": dict(sorted(self.options.items()))}
 
+    def needs_calibration(self, scheme: Scheme) -> bool:
+        """Whether it takes a calibration manifest: the method learns from it, or the scheme's static scales do."""
+        return self.card.calibrated or (scheme.activation_static and scheme.quantizes_activations)
+
     def quantizer(self) -> Quantizer:
         """Import and build the quantizer; raises UserError for options that it refuses."""
         module, _, name = self.card.quantizer.partition(":")
@@ -46,6 +52,29 @@ class Method:
             key = ".".join(map(str, first["loc"])) or "its options"
             known = ", ".join(cls.Options.model_fields) or "none"
             raise UserError(f"method {self.label}: option {key!r}: {first['msg']} (options: {known})") from None
+
+
+def split_pair(option: str, text: str) -> tuple[str, str]:
+    """Key and value of ``KEY=VALUE``; raises UserError that names the option."""
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise UserError(f"{option} {text!r}: expected KEY=VALUE")
+    return key.strip(), value.strip()
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Scalar]:
+    """Overrides of a method's options, as ``--set`` is given them; values are read as TOML scalars, else as text."""
+    overrides: dict[str, Scalar] = {}
+    for text in texts:
+        key, value = split_pair("--set", text)
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        if not isinstance(parsed, (bool, int, float, str)):
+            raise UserError(f"--set {text!r}: the value must be a number, true, false or text")
+        overrides[key] = parsed
+    return overrides
 
 
 def find_method(text: str, overrides: dict[str, Scalar] | None = None) -> Method:
@@ -61,15 +90,12 @@ def find_method(text: str, overrides: dict[str, Scalar] | None = None) -> Method
 def check_compilable(method: Method, scheme: Scheme, scope: str, model: ReconstructionModel) -> None:
     """Refuse before anything runs what can never work; raises UserError.
 
-    That is: a scheme the method's card excludes, static activation scales (no method here calibrates them yet), and
-    group sizes that do not divide a width.
+    That is: a scheme the method's card excludes, and group sizes that do not divide a width.
     """
     from fgq_bench.quant.scopes import target_linears
 
     if method.card.schemes and str(scheme) not in method.card.schemes:
         raise UserError(f"method {method.label} only exists at {', '.join(method.card.schemes)}, not at {scheme}")
-    if scheme.activation_static:
-        raise UserError(f"scheme {scheme}: static activation scales need calibration, which {method.label} does not do")
     for name in target_linears(model, scope):
         linear: Any = model.get_submodule(name)
         scheme.groups_of(linear.in_features, name)

@@ -91,11 +91,10 @@ def test_pseudo_labels_are_the_same_frames_in_their_own_order() -> None:
         return Out()
 
     labels = estimator.labels(images, mark)  # type: ignore[arg-type]
-    order = images.mean((2, 3, 4)).argsort()
-    assert (
-        torch.equal(labels["depth"].argsort(), order) or (labels["depth"] - images.mean((2, 3, 4))).abs().max() < 0.15
-    )
-    assert labels["depth"].shape == (1, 4)
+    assert labels is not None
+    order, depth = images.mean((2, 3, 4)).argsort(), labels.values["depth"]
+    assert torch.equal(depth.argsort(), order) or (depth - images.mean((2, 3, 4))).abs().max() < 0.15
+    assert depth.shape == (1, 4)
 
 
 def test_jitter_stays_an_image_and_changes_it() -> None:

@@ -198,6 +198,15 @@ def test_keys_change_with_every_condition(loaded: LoadedModel, change: dict[str,
     assert not keys(request, loaded) & keys(replace(request, **change), loaded)  # type: ignore[arg-type]
 
 
+def test_static_scales_are_keyed_by_their_manifest(loaded: LoadedModel, manifest: Path) -> None:
+    request = replace(REQUEST, methods=["rtn"], schemes=["w4a4", "w4a4-astatic", "w4a16-astatic"])
+    used = {str(run.scheme): run.compilation()["calibration"] for run in plan(request, loaded)}
+    assert used["w4a4"] is used["w4a16-astatic"] is None
+    assert used["w4a4-astatic"]["manifest"] == "procedural-64x4"
+    static = replace(request, schemes=["w4a4-astatic"])
+    assert not keys(static, loaded) & keys(replace(static, calibration=str(manifest)), loaded)
+
+
 def test_raised_algorithm_invalidates_exactly_its_cells(loaded: LoadedModel) -> None:
     runs = plan(REQUEST, loaded)
     card = runs[1].method.card

@@ -65,23 +65,26 @@ class Calibration:
         with evaluation_precision(self.model.device, self.compute_dtype):
             return self.model(images)
 
-    def statistics(self, name: str, targets: list[str]) -> LinearStatistics:
+    def statistics(self, name: str, targets: list[str], patches_only: bool = False) -> LinearStatistics:
         """Statistics of the linear ``name``; one pass captures all ``targets`` that are not stored yet."""
-        if not self.holds(f"statistics/{name}"):
-            self.capture(targets)
-        return LinearStatistics(**self.kept(f"statistics/{name}"))
+        if not self.holds(f"{_folder(patches_only)}/{name}"):
+            self.capture(targets, patches_only=patches_only)
+        return LinearStatistics(**self.kept(f"{_folder(patches_only)}/{name}"))
 
-    def capture(self, targets: list[str], advance: Callable[[str], None] = lambda stage: None) -> None:
+    def capture(
+        self, targets: list[str], advance: Callable[[str], None] = lambda stage: None, patches_only: bool = False
+    ) -> None:
         """Capture the statistics of all ``targets`` that are not stored, in one pass that ends with the last of them.
 
-        ``advance(stage)`` is told of every stage that is done.
+        ``advance(stage)`` is told of every stage that is done; ``patches_only``: see ``collect``.
         """
-        missing = {name for name in targets if not self.holds(f"statistics/{name}")}
+        folder = _folder(patches_only)
+        missing = {name for name in targets if not self.holds(f"{folder}/{name}")}
         if not missing:
             return
         for stage in self.stages():
-            for name, statistics in collect(stage, missing).items():
-                self.keep(f"statistics/{name}", statistics.tensors())
+            for name, statistics in collect(stage, missing, patches_only).items():
+                self.keep(f"{folder}/{name}", statistics.tensors())
                 missing.discard(name)
             advance(stage.name)
             if not missing:
@@ -106,3 +109,7 @@ class Calibration:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+
+def _folder(patches_only: bool) -> str:
+    return "patch-statistics" if patches_only else "statistics"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
+from fgq_bench.loaders.scene import Scene
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -36,7 +37,8 @@ class Manifest:
     """Clips with how they were chosen. Its identity is ``hash``: the clips alone, whoever chose them.
 
     ``sources`` pins the content of every data set that is drawn from (see ``fingerprint``): a manifest is refused
-    where a card has changed since, so that the hash always stands for the same pictures.
+    where a card has changed since, so that the hash always stands for the same pictures. ``selection`` says why these
+    sequences were chosen and which were rejected (see ``sampling``); empty for a uniform draw.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Manifest:
     seed: int
     clips: tuple[Clip, ...]
     sources: tuple[tuple[str, str], ...]
+    selection: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def hash(self) -> str:
@@ -71,6 +74,7 @@ class Manifest:
             "hash": self.hash,
             "sources": dict(self.sources),
             "clips": clips,
+            **({"selection": self.selection} if self.selection else {}),
         }
 
     def save(self, path: Path) -> None:
@@ -111,7 +115,8 @@ def load_manifest(name: str) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
-        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, tuple(values["sources"].items()))
+        sources, selection = tuple(values["sources"].items()), dict(values.get("selection", {}))
+        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
     if values.get("hash") != manifest.hash:
@@ -143,22 +148,25 @@ class CalibrationClips:
         for clip in self.manifest.clips:
             images = self._kept.get(clip)
             if images is None:
-                images = self._read(clip)
+                images = self._read(clip).images
                 size = images.numel() * images.element_size()
                 if size <= self._budget:
                     self._budget -= size
                     self._kept[clip] = images
             yield images
 
-    def _read(self, clip: Clip) -> Tensor:
+    def scene(self, index: int) -> Scene:
+        """Clip ``index`` with the ground truth that its data set has."""
+        return self._read(self.manifest.clips[index])
+
+    def _read(self, clip: Clip) -> Scene:
         dataset = self.datasets[clip.dataset]
         listed = dataset.frames.get(clip.sequence, [])
         if missing := [frame for frame in clip.frames if frame not in listed]:
             raise UserError(
                 f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
             )
-        images: Tensor = dataset.load(clip.sequence).images[[listed.index(frame) for frame in clip.frames]]
-        return images
+        return dataset.load(clip.sequence).select([listed.index(frame) for frame in clip.frames])
 
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""

@@ -38,10 +38,13 @@ class LinearStatistics:
 
 
 class _Accumulator:
-    """Adds up ``LinearStatistics`` from a linear's inputs, in fp32, without keeping any of them."""
+    """Adds up ``LinearStatistics`` from a linear's inputs, in fp32, without keeping any of them.
 
-    def __init__(self, width: int, types: Tensor) -> None:
-        self.types, kinds, device = types, len(TOKEN_TYPES), types.device
+    ``chosen`` [tokens] bool: the tokens that count.
+    """
+
+    def __init__(self, width: int, types: Tensor, chosen: Tensor) -> None:
+        self.chosen, self.types, kinds, device = chosen, types[chosen], len(TOKEN_TYPES), types.device
         self.count = torch.zeros(kinds, device=device)
         self.absmax = torch.zeros(kinds, width, device=device)
         self.abs_sum = torch.zeros(kinds, width, device=device)
@@ -50,6 +53,7 @@ class _Accumulator:
     def add(self, x: Tensor) -> None:
         """Take in ``x`` [batch, tokens, n]."""
         values = x.detach().float()
+        values = values if self.chosen.all() else values[:, self.chosen]
         magnitude = values.abs()
         largest, total = magnitude.amax(0), magnitude.sum(0)  # [tokens, n]
         for kind in range(len(TOKEN_TYPES)):
@@ -67,8 +71,8 @@ class _Accumulator:
 
 
 @contextmanager
-def _watched(linears: dict[str, nn.Linear], types: Tensor) -> Iterator[dict[str, _Accumulator]]:
-    found = {name: _Accumulator(linear.in_features, types) for name, linear in linears.items()}
+def _watched(linears: dict[str, nn.Linear], types: Tensor, chosen: Tensor) -> Iterator[dict[str, _Accumulator]]:
+    found = {name: _Accumulator(linear.in_features, types, chosen) for name, linear in linears.items()}
 
     def hook(name: str) -> object:
         return linears[name].register_forward_pre_hook(lambda _, inputs: found[name].add(inputs[0]))
@@ -81,8 +85,14 @@ def _watched(linears: dict[str, nn.Linear], types: Tensor) -> Iterator[dict[str,
             handle.remove()  # type: ignore[attr-defined]
 
 
-def collect(stage: Stage, targets: Iterable[str]) -> dict[str, LinearStatistics]:
-    """Run ``stage`` on all its clips and return the statistics of those ``targets`` that belong to it."""
-    with _watched(stage.linears(targets), stage.token_types) as found:
+def collect(stage: Stage, targets: Iterable[str], patches_only: bool = False) -> dict[str, LinearStatistics]:
+    """Run ``stage`` on all its clips and return the statistics of those ``targets`` that belong to it.
+
+    Args:
+        patches_only: leave camera and register tokens out, where there are patches at all (QVGGT, section 3.3).
+    """
+    patches = stage.token_types == TOKEN_TYPES.index("patch")
+    chosen = patches if patches_only and patches.any() else torch.ones_like(patches)
+    with _watched(stage.linears(targets), stage.token_types, chosen) as found:
         stage.outputs  # noqa: B018
     return {name: accumulator.finish() for name, accumulator in found.items()}

@@ -12,6 +12,7 @@ from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.models.checkpoints import find_model
+from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.size import count_bytes
 from fgq_bench.registry import find_method
 
@@ -26,7 +27,7 @@ def quantize_to_file(
         raise UserError(f"--output {output}: must end in .safetensors")
     float_model = api.load_model(model, checkpoint, check_device(device))
     spec = find_model(model)
-    if find_method(method).card.calibrated:
+    if find_method(method).needs_calibration(Scheme.parse(scheme)):
         calibration = choose_manifest(calibration, spec.calibration, spec.name)
     quantized = api.quantize(
         float_model, method, scheme, scope, seed, overrides, calibration or "none", roots, spec.compute_dtype, shared

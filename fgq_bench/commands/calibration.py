@@ -1,4 +1,4 @@
-"""``manifest``, ``calibrate`` and ``fisher``: what methods learn from."""
+"""``calibrate`` and ``fisher``: what methods learn from."""
 
 from __future__ import annotations
 
@@ -14,37 +14,24 @@ from fgq_bench import api, fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
 from fgq_bench.calibration.manifest import choose_manifest, open_clips
-from fgq_bench.calibration.sampling import sample_random
-from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically, write_json
-from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
 from fgq_bench.models.interface import TOKEN_TYPES
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scopes import target_linears
-from fgq_bench.quantizers.flatquant import block_names
+from fgq_bench.quantizers.block_learner import block_names
 from fgq_bench.reporting.figures.fisher_maps import draw_fisher
-
-
-def write_manifest(datasets: list[str], roots: list[str], sequences: int, frames: int, seed: int, output: Path) -> None:
-    """Draw a manifest at random and write it."""
-    if output.suffix != ".json":
-        raise UserError(f"--output {output}: must end in .json")
-    folders = parse_roots(roots)
-    opened = [open_dataset(load_card(DatasetCard, name), folders.get(name)) for name in datasets]
-    manifest = sample_random(output.stem, opened, sequences, frames, seed)
-    manifest.save(output)
-    print(f"wrote {output}: {len(manifest.clips)} clips of {frames} frames, hash {manifest.hash[:12]}")
+from fgq_bench.task_losses import TASKS
 
 
 def calibrate(
     model: str, checkpoint: str | None, calibration: str | None, roots: list[str], scope: str, device: str, output: Path
 ) -> None:
     """Capture the statistics of every linear of ``scope``; later runs with this output find them."""
-    data, spec = _calibration(model, checkpoint, calibration, roots, device, output / "cache" / "calibration")
+    data, spec = open_calibration(model, checkpoint, calibration, roots, device, output / "cache" / "calibration")
     targets = target_linears(data.model, scope)
     began, stages = time.monotonic(), 0
     with console.status("calibrating") as status:
@@ -98,18 +85,18 @@ def write_fisher(
 ) -> None:  # fmt: skip
     """Estimate the tasks' Fisher information; write tensor, summary and heat-maps to ``output``."""
     parse_choice("--estimator", estimator, fisher.ESTIMATORS)
-    data, spec = _calibration(model, checkpoint, calibration, roots, device, shared)
+    data, spec = open_calibration(model, checkpoint, calibration, roots, device, shared)
     blocks = block_names(data.model.linear_groups()["aa"])
     with console.status("estimating"):
         found = fisher.load_or_estimate(data, blocks, estimator, probes, seed).cpu()
     write_atomically(output / "fisher.safetensors", lambda path: save_file({"fisher": found.contiguous()}, path))
     by_block = found.sum((2, 3))
     rows = [
-        {"block": block, **{task: by_block[k, index].item() for k, task in enumerate(fisher.TASKS)}}
+        {"block": block, **{task: by_block[k, index].item() for k, task in enumerate(TASKS)}}
         for index, block in enumerate(blocks)
     ]  # fmt: skip
     shares = found.sum((1, 3)) / found.sum((1, 2, 3))[:, None]
-    types = {task: dict(zip(TOKEN_TYPES, shares[k].tolist(), strict=True)) for k, task in enumerate(fisher.TASKS)}
+    types = {task: dict(zip(TOKEN_TYPES, shares[k].tolist(), strict=True)) for k, task in enumerate(TASKS)}
     facts = {
         "model": spec.name, "manifest": data.clips.manifest.identity(), "estimator": estimator, "probes": probes,
         "seed": seed, "blocks": rows, "share_by_token_type": types,
@@ -121,9 +108,10 @@ def write_fisher(
     print(f"wrote {output / 'fisher.safetensors'} [tasks, blocks, token types, channels], fisher.json, {paths[0].name}")
 
 
-def _calibration(
+def open_calibration(
     model: str, checkpoint: str | None, calibration: str | None, roots: list[str], device: str, folder: Path | None
 ) -> tuple[Calibration, ModelSpec]:
+    """A model on its calibration manifest, or on the one asked for; ``folder`` keeps what is captured."""
     spec = find_model(model)
     clips = open_clips(choose_manifest(calibration, spec.calibration, spec.name), parse_roots(roots))
     network = api.load_model(model, checkpoint, check_device(device))

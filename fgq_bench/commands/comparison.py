@@ -37,7 +37,7 @@ def compare_rows(first: str, second: str, report: str, results: Path, as_json: b
 
 
 def _row(rows: list[Row], text: str, report: str) -> Row:
-    labels = {f"{row.runs[0].method.label} {row.runs[0].scheme}": row for row in rows}
-    if text not in labels:
-        raise unknown(f"row of report {report}", text, labels)
-    return labels[text]
+    by_text = {row.asked.text: row for row in rows}
+    if text not in by_text:
+        raise unknown(f"row of report {report}", text, by_text)
+    return by_text[text]

@@ -1,35 +1,11 @@
-"""Reading ``KEY=VALUE`` options."""
+"""Reading options: folders, choices, devices."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from fgq_bench.cards import Scalar
 from fgq_bench.errors import UserError
-
-
-def split_pair(option: str, text: str) -> tuple[str, str]:
-    """Key and value of ``KEY=VALUE``; raises UserError that names the option."""
-    key, sign, value = text.partition("=")
-    if not (key and sign and value):
-        raise UserError(f"{option} {text!r}: expected KEY=VALUE")
-    return key.strip(), value.strip()
-
-
-def parse_overrides(texts: list[str]) -> dict[str, Scalar]:
-    """Overrides of a method's options; values are read as TOML scalars, else as text."""
-    overrides: dict[str, Scalar] = {}
-    for text in texts:
-        key, value = split_pair("--set", text)
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value
-        if not isinstance(parsed, (bool, int, float, str)):
-            raise UserError(f"--set {text!r}: the value must be a number, true, false or text")
-        overrides[key] = parsed
-    return overrides
+from fgq_bench.registry import split_pair
 
 
 def parse_roots(texts: list[str]) -> dict[str, Path]:

@@ -8,18 +8,35 @@ from torch import Tensor
 
 from fgq_bench.errors import UserError
 from fgq_bench.models.layers import at_least_float32
-from fgq_bench.quant.grid import exact_in_float32, product, quantize_input
+from fgq_bench.quant.grid import exact_in_float32, product, quantize_input, to_codes
 from fgq_bench.quant.linear import QuantLinear
 
 
 def input_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
-    """Centred codes [..., in] (floating point) and scales [..., 1] of the transformed input ``x``, dynamically."""
+    """Centred codes [..., in] (floating point) and scales, broadcastable to [..., 1], of the transformed input ``x``."""
     scheme = linear.scheme
-    if scheme.activation_static:
-        raise UserError(f"scheme {scheme}: static activation scales need a method that calibrates them")
+    if linear.has_static_input:
+        return _static_codes(x, linear)
     return quantize_input(
         x, scheme.activation_bits, scheme.activation_asymmetric, scheme.activation_per_tensor, linear.input_clip
     )
+
+
+def _static_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
+    """Codes like ``x`` [..., tokens, in] and scales [tokens, 1] of stored grids, which repeat frame by frame."""
+    if linear.act_scale is None:
+        raise RuntimeError("QuantLinear has no static scales: calibrate them first (fgq_bench.calibration.ranges)")
+    tokens, positions = x.shape[-2], len(linear.act_scale)
+    if tokens % positions:
+        raise UserError(
+            f"static activation scales for {positions} token positions do not fit {tokens} tokens: they were calibrated "
+            "at another image size"
+        )
+    frames = tokens // positions
+    scale = linear.act_scale.repeat(frames)[:, None]
+    zero = None if linear.act_zero is None else linear.act_zero.float().repeat(frames)[:, None]
+    codes = to_codes(x, scale, zero, linear.scheme.activation_bits)
+    return codes if zero is None else codes - zero, scale
 
 
 def execute(x: Tensor, linear: QuantLinear) -> Tensor:
@@ -32,10 +49,11 @@ def execute(x: Tensor, linear: QuantLinear) -> Tensor:
     """
     with torch.autocast(x.device.type, enabled=False):
         wide = at_least_float32(x)
-        return _multiply(linear.transformed(wide), linear).to(x.dtype)
+        return multiply(linear.transformed(wide), linear).to(x.dtype)
 
 
-def _multiply(x: Tensor, linear: QuantLinear) -> Tensor:
+def multiply(x: Tensor, linear: QuantLinear) -> Tensor:
+    """``execute`` for an input [..., in] that is transformed already; fp32 out, or the dtype of ``x`` if it is wider."""
     scheme = linear.scheme
     bias = None if linear.bias is None else linear.bias.to(x.dtype)
     if not scheme.quantizes_activations:

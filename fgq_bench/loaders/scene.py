@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -18,6 +18,21 @@ class Scene:
     intrinsics: Tensor | None  # [S, 3, 3] pixels
     depth: Tensor | None  # [S, H, W] z-depth, metres
     mask: Tensor | None  # [S, H, W] bool, True where depth is valid
+
+    def select(self, frames: list[int]) -> Scene:
+        """Some frames, in that order."""
+
+        def chosen(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[frames]
+
+        return replace(
+            self,
+            images=self.images[frames],
+            extrinsics=chosen(self.extrinsics),
+            intrinsics=chosen(self.intrinsics),
+            depth=chosen(self.depth),
+            mask=chosen(self.mask),
+        )
 
     @property
     def nbytes(self) -> int:

@@ -12,12 +12,16 @@ class CameraHead(nn.Module):
     """Camera tokens [B, S, dim] to pose encodings, one per refinement step.
 
     Each step embeds the detached running sum of the earlier steps (before activation), modulates the tokens with
-    it (adaLN) and adds a correction. Key ``poseLN_modulation`` keeps the public checkpoint's name.
+    it (adaLN) and adds a correction. Key ``poseLN_modulation`` keeps the public checkpoint's name. ``extra_tokens``
+    [n, dim], if there are any, stand behind the frames' own (QVGGT's compensation); their outputs are dropped.
     """
+
+    extra_tokens: Tensor | None
 
     def __init__(self, dim: int, heads: int, depth: int, layer_scale: float, iterations: int = 4) -> None:
         super().__init__()
         self.iterations = iterations
+        self.register_buffer("extra_tokens", None, persistent=False)
         self.trunk = nn.ModuleList(Block(dim, heads, eps=1e-5, layer_scale=layer_scale) for _ in range(depth))
         self.token_norm = nn.LayerNorm(dim)
         self.trunk_norm = nn.LayerNorm(dim)
@@ -29,6 +33,10 @@ class CameraHead(nn.Module):
 
     def forward(self, camera_tokens: Tensor) -> list[Tensor]:
         """Activated pose encodings [B, S, 9] after every iteration (fields of view are rectified)."""
+        own = camera_tokens.shape[1]
+        if self.extra_tokens is not None:
+            extra = self.extra_tokens.to(camera_tokens.dtype).expand(len(camera_tokens), -1, -1)
+            camera_tokens = torch.cat([camera_tokens, extra], 1)
         tokens = self.token_norm(camera_tokens)
         batch, frames, _ = tokens.shape
         total: Tensor | None = None
@@ -41,5 +49,5 @@ class CameraHead(nn.Module):
                 x = block(x)
             delta = at_least_float32(self.pose_branch(self.trunk_norm(x)))
             total = delta if total is None else total + delta
-            outputs.append(torch.cat([total[..., :7], total[..., 7:].relu()], -1))
+            outputs.append(torch.cat([total[:, :own, :7], total[:, :own, 7:].relu()], -1))
         return outputs

@@ -38,6 +38,15 @@ def call_stage(module: nn.Module, x: Tensor, rotary: Rotary | None) -> Any:
     return module(x) if rotary is None else module(x, rotary)
 
 
+def run_stage(step: Step, module: nn.Module | None = None) -> Any:
+    """Output of a stage, or of ``module`` in its place; under autocast, heads leave it (``Step.full_precision``)."""
+    module = step.module if module is None else module
+    if not step.full_precision:
+        return call_stage(module, step.x, step.rotary)
+    with torch.autocast(step.x.device.type, enabled=False):
+        return call_stage(module, step.x, step.rotary)
+
+
 def token_types(camera: int, registers: int, total: int, device: torch.device) -> Tensor:
     """Types [total] of one frame's tokens: ``camera`` camera (or class) tokens, then registers, then patches."""
     types = torch.full((total,), TOKEN_TYPES.index("patch"), device=device)
@@ -81,15 +90,14 @@ class ReconstructionModel(nn.Module, ABC):
     def finish(self, state: State) -> Predictions:
         """Predictions of a pass (begun with ``dense``) in which no stage is left."""
 
+    @abstractmethod
+    def add_camera_tokens(self, tokens: Tensor) -> None:
+        """Show the camera head ``tokens`` [n, 2C] behind those of the frames, in every later pass."""
+
     def resume(self, state: State) -> Predictions:
-        """Run all that is left of a pass; under autocast, heads leave it (``Step.full_precision``)."""
+        """Run all that is left of a pass."""
         while (step := self.next_stage(state)) is not None:
-            if step.full_precision:
-                with torch.autocast(step.x.device.type, enabled=False):
-                    output = call_stage(step.module, step.x, step.rotary)
-            else:
-                output = call_stage(step.module, step.x, step.rotary)
-            state = self.advance(state, output)
+            state = self.advance(state, run_stage(step))
         return self.finish(state)
 
     def forward(self, images: Tensor) -> Predictions:

@@ -151,6 +151,10 @@ class VGGT(ReconstructionModel):
             points, points_conf = activate_points(self.point_head(pyramid, hw, start))
         return Predictions(state.poses[-1], depth, depth_conf, points, points_conf, state.poses)
 
+    def add_camera_tokens(self, tokens: Tensor) -> None:
+        """See ``ReconstructionModel``."""
+        self.camera_head.extra_tokens = tokens.to(self.device)
+
     @staticmethod
     def _level(state: VGGTPass, level: int) -> Tensor:
         return dict(state.aggregator.levels)[level]

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.interface import shared_copy
+from fgq_bench.models.interface import ReconstructionModel, shared_copy
 from fgq_bench.quant.linear import PARTS, Executor, QuantLinear, SplitLinear, fused_part
 from fgq_bench.quant.packing import pack, unpack
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Transform, transform_from_tensors
 
 FORMAT = "fgq-bench/1"
-TENSORS = ("codes", "weight_scale", "weight_zero", "bias", "act_clip")
+TENSORS = ("codes", "weight_scale", "weight_zero", "bias", "act_clip", "act_scale", "act_zero")
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
@@ -30,12 +30,14 @@ class QuantizedModel:
     """Quantized linears by name, changed float tensors, and a header that says how they were made.
 
     The float model is not part of it: ``install`` puts the parts into a copy of it. ``header`` holds plain JSON:
-    method, scheme, scope, seed, model hash, calibration-manifest hash.
+    method, scheme, scope, seed, model hash, calibration-manifest hash. ``camera_tokens`` [n, 2C] are shown to the
+    camera head beside those of the frames.
     """
 
     linears: dict[str, QuantLinear]
     header: dict[str, Any]
     overrides: dict[str, Tensor] = field(default_factory=dict)
+    camera_tokens: Tensor | None = None
 
     def install(self, model: ModelT, executor: Executor) -> ModelT:
         """A copy of ``model`` with the quantized linears in place, each run by ``executor``; ``model`` is untouched.
@@ -56,6 +58,9 @@ class QuantizedModel:
         for name, value in self.overrides.items():
             parent, _, child = name.rpartition(".")
             setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))
+        if self.camera_tokens is not None:
+            assert isinstance(result, ReconstructionModel)
+            result.add_camera_tokens(self.camera_tokens)
         return result
 
     def check_made_from(self, model_hash: str, path: str) -> None:
@@ -65,10 +70,12 @@ class QuantizedModel:
             raise UserError(f"{path}: made from model {made_from[:12]}, not from this one ({model_hash[:12]})")
 
     def save(self, path: str | Path) -> None:
-        """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias|act_clip|transform.*``,
-        ``overrides.*``, JSON header.
+        """Write packed safetensors: ``<linear>.codes|weight_scale|weight_zero|bias|act_clip|act_scale|act_zero``
+        (those that there are), ``<linear>.transform.*``, ``overrides.*``, ``camera_tokens``, JSON header.
         """
         tensors: dict[str, Tensor] = {f"overrides.{name}": value for name, value in self.overrides.items()}
+        if self.camera_tokens is not None:
+            tensors["camera_tokens"] = self.camera_tokens
         layers: dict[str, Any] = {}
         written: dict[int, str] = {}  # transforms that several linears share are written once
         for name, linear in self.linears.items():
@@ -103,7 +110,8 @@ class QuantizedModel:
             linears = {name: _read_linear(file, keys, name, layer, shared) for name, layer in about["layers"].items()}
             names = [key for key in keys if key.startswith("overrides.")]
             overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
-            return cls(linears, about["header"], overrides)
+            camera_tokens = file.get_tensor("camera_tokens") if "camera_tokens" in keys else None
+            return cls(linears, about["header"], overrides, camera_tokens)
 
 
 @contextmanager
@@ -122,7 +130,7 @@ def _read_linear(
 ) -> QuantLinear:
     scheme = Scheme.parse(layer["scheme"])
     parts = {part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in keys else None for part in TENSORS}
-    codes = parts["codes"]
+    codes = parts.pop("codes")
     assert codes is not None
     if scheme.quantizes_weights:
         out_features, in_features = layer["shape"]
@@ -133,6 +141,4 @@ def _read_linear(
             tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
             shared[place["at"]] = transform_from_tensors(place["kind"], tensors)
     transforms = [shared[place["at"]] for place in layer["transforms"]]
-    return QuantLinear(
-        scheme, codes, parts["weight_scale"], parts["weight_zero"], parts["bias"], parts["act_clip"], transforms
-    )
+    return QuantLinear(scheme, codes, **parts, transforms=transforms)

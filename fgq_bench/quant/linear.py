@@ -27,8 +27,10 @@ def round_to_nearest(weight: Tensor, scheme: Scheme, groups: int) -> tuple[Tenso
 class QuantLinear(nn.Module):
     """y = executor(x): input transforms, integer codes [out, in], scales [out, groups], optional zero points and bias.
 
-    At 16 weight bits ``codes`` holds the float weight itself and there are no scales. The module never imports a
-    kernel: a backend hands it an ``executor`` (see ``fgq_bench.kernels``).
+    At 16 weight bits ``codes`` holds the float weight itself and there are no scales. The input's grid is found as it
+    comes, unless the scheme is static: then it is stored, one per token position within a frame (or one for all), and
+    repeats over the tokens. The module never imports a kernel: a backend hands it an ``executor`` (see
+    ``fgq_bench.kernels``).
     """
 
     def __init__(
@@ -40,6 +42,9 @@ class QuantLinear(nn.Module):
         bias: Tensor | None,  # [out]
         act_clip: Tensor | None = None,  # [2] factors on the input's minimum and maximum
         transforms: Sequence[Transform] = (),
+        *,
+        act_scale: Tensor | None = None,  # [positions] fp32, static schemes only
+        act_zero: Tensor | None = None,  # [positions] int8, None when symmetric
     ) -> None:
         super().__init__()
         self.scheme = scheme
@@ -48,11 +53,15 @@ class QuantLinear(nn.Module):
         self.weight_zero: Tensor | None
         self.bias: Tensor | None
         self.act_clip: Tensor | None
+        self.act_scale: Tensor | None
+        self.act_zero: Tensor | None
         self.register_buffer("codes", codes)
         self.register_buffer("weight_scale", weight_scale)
         self.register_buffer("weight_zero", weight_zero)
         self.register_buffer("bias", bias)
         self.register_buffer("act_clip", act_clip)
+        self.register_buffer("act_scale", act_scale)
+        self.register_buffer("act_zero", act_zero)
         self.transforms = nn.ModuleList(transforms)
         self.executor: Executor | None = None
 
@@ -96,6 +105,11 @@ class QuantLinear(nn.Module):
         return self.codes.shape[0]
 
     @property
+    def has_static_input(self) -> bool:
+        """Whether the input is quantized on a stored grid."""
+        return self.scheme.activation_static and self.scheme.quantizes_activations
+
+    @property
     def input_clip(self) -> Clip | None:
         """Factors on the input's minimum and maximum, None where the range is not clipped."""
         return None if self.act_clip is None else (self.act_clip[0], self.act_clip[1])
@@ -118,9 +132,9 @@ class QuantLinear(nn.Module):
         """A copy on ``device`` that ``executor`` runs; transforms shared under one ``memo`` stay shared."""
         parts = (self.codes, self.weight_scale, self.weight_zero, self.bias, self.act_clip)
         transforms = [copy.deepcopy(t, memo) for t in self.transforms if isinstance(t, Transform)]
-        bound = QuantLinear(self.scheme, *parts, transforms).to(device)
+        bound = QuantLinear(self.scheme, *parts, transforms, act_scale=self.act_scale, act_zero=self.act_zero)
         bound.executor = executor
-        return bound
+        return bound.to(device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` [..., in] through the injected executor."""
@@ -149,6 +163,15 @@ def fused_part(name: str) -> tuple[str, int] | None:
     """``("....attn.qkv", index)`` for a part's name ``....attn.q``, ``.k`` or ``.v``; None for any other name."""
     parent, _, child = name.rpartition(".")
     return (f"{parent}.qkv", PARTS.index(child)) if child in PARTS else None
+
+
+def quantized_linears(module: nn.Module, name: str) -> dict[str, QuantLinear]:
+    """The quantized linears inside ``module``, which the model calls ``name``, as the artefact names them.
+
+    The parts of a split ``attn.qkv`` lie at ``attn.qkv.q``, and are named ``attn.q``.
+    """
+    found = {f"{name}.{path}": each for path, each in module.named_modules() if isinstance(each, QuantLinear)}
+    return {path.replace(".qkv.", "."): linear for path, linear in found.items()}
 
 
 def find_linear(model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fgq_bench.errors import UserError
 
@@ -67,6 +67,11 @@ class Scheme:
     def quantizes_activations(self) -> bool:
         """Whether inputs become integer codes."""
         return self.activation_bits < 16
+
+    @property
+    def dynamic(self) -> Scheme:
+        """The same with scales found as the input comes: how candidates are tried before static ones are set."""
+        return replace(self, activation_static=False)
 
     @property
     def is_float(self) -> bool:

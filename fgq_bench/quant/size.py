@@ -11,8 +11,8 @@ BF16 = 2  # bytes of a number that is not quantized
 
 
 def count_bytes(model: ReconstructionModel, quantized: QuantizedModel) -> dict[str, int]:
-    """Bytes of the deployed model: packed codes, fp32 scales and clips, one byte a zero point, transforms as stored
-    (shared ones once), bf16 for everything else.
+    """Bytes of the deployed model: packed codes, fp32 scales (static ones of inputs too) and clips, one byte a zero
+    point, transforms as stored (shared ones once), bf16 for everything else.
 
     Args:
         model: the float model that ``quantized`` was made from.
@@ -27,7 +27,8 @@ def count_bytes(model: ReconstructionModel, quantized: QuantizedModel) -> dict[s
     for name, linear in quantized.linears.items():
         for transform in linear.transforms:
             transforms[id(transform)] = sum(b.numel() * b.element_size() for b in transform.buffers())
-        sizes["scales"] += 0 if linear.act_clip is None else 4 * linear.act_clip.numel()
+        for tensor, size in ((linear.act_clip, 4), (linear.act_scale, 4), (linear.act_zero, 1)):
+            sizes["scales"] += 0 if tensor is None else size * tensor.numel()
         if linear.scheme.quantizes_weights:
             part = fused_part(name)
             weight = f"{part[0] if part else name}.weight"
@@ -36,6 +37,8 @@ def count_bytes(model: ReconstructionModel, quantized: QuantizedModel) -> dict[s
             for tensor, size in ((linear.weight_scale, 4), (linear.weight_zero, 1)):
                 sizes["scales"] += 0 if tensor is None else size * tensor.numel()
     sizes["transforms"] = sum(transforms.values())
+    if quantized.camera_tokens is not None:
+        sizes["camera"] += BF16 * quantized.camera_tokens.numel()
     total_bf16 = 0
     for name, parameter in model.named_parameters():
         total_bf16 += BF16 * parameter.numel()

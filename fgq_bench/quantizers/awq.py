@@ -6,6 +6,7 @@ inputs. It is scored on each linear itself; the original scores qkv on the outpu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,17 +29,25 @@ def round_off(weight: Tensor, scheme: Scheme, groups: int) -> Tensor:
     return dequantize(*quantize_weight(weight, scheme.weight_bits, groups, scheme.weight_asymmetric)).flatten(1)
 
 
+def candidate_scales(mean: Tensor, grid: int) -> Iterator[Tensor]:
+    """Scales s [in]: mean|x|^alpha, alpha = 0, 1/grid, ..., normalised to sqrt(max s * min s) = 1.
+
+    Args:
+        mean: mean |x_j| [in].
+    """
+    for step in range(grid):
+        scale = mean.pow(step / grid).clamp(min=FLOOR)
+        yield scale / (scale.max() * scale.min()).sqrt()
+
+
 def search_scale(weight: Tensor, mean: Tensor, hessian: Tensor, scheme: Scheme, groups: int, grid: int) -> Tensor:
-    """The scale s [in] of least output error among mean|x|^alpha, alpha = 0, 1/grid, ..., normalised to
-    sqrt(max s * min s) = 1.
+    """The scale s [in] of least output error of the linear among ``candidate_scales``.
 
     Args:
         weight: [out, in]; ``mean``: mean |x_j| [in]; ``hessian``: [in, in].
     """
     best, best_error = torch.ones_like(mean), float("inf")
-    for step in range(grid):
-        scale = mean.pow(step / grid).clamp(min=FLOOR)
-        scale = scale / (scale.max() * scale.min()).sqrt()
+    for scale in candidate_scales(mean, grid):
         difference = round_off(weight * scale, scheme, groups) / scale - weight
         error = ((difference @ hessian) * difference).sum().item()
         if error < best_error:

@@ -34,6 +34,8 @@ test, which picks up every card, (4) run ``fgq-bench run -m mymethod -b w4a4 -d 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,9 +70,11 @@ class Job:
         assert self.data is not None, "the method's card must say calibrated = true"
         return self.data
 
-    def statistics(self, name: str) -> LinearStatistics:
-        """Statistics of the inputs of target ``name``, captured once for all targets."""
-        return self.calibration.statistics(name, self.targets)
+    def statistics(self, name: str, patches_only: bool = False) -> LinearStatistics:
+        """Statistics of the inputs of target ``name``, captured once for all targets; ``patches_only`` leaves camera
+        and register tokens out.
+        """
+        return self.calibration.statistics(name, self.targets, patches_only)
 
     def round(
         self,
@@ -98,9 +102,21 @@ class Job:
             weight, bias, scheme or self.scheme, name, transforms=transforms, act_clip=act_clip, rounder=rounder
         )
 
-    def product(self, linears: dict[str, QuantLinear], overrides: dict[str, Tensor] | None = None) -> QuantizedModel:
-        """The quantized model made of ``linears`` and changed float tensors; all else stays float."""
-        return QuantizedModel(linears, self.header, overrides or {})
+    def product(
+        self,
+        linears: dict[str, QuantLinear],
+        overrides: dict[str, Tensor] | None = None,
+        camera_tokens: Tensor | None = None,
+    ) -> QuantizedModel:
+        """The quantized model made of ``linears``, changed float tensors and camera tokens [n, 2C] that the camera
+        head sees beside its own; all else stays float.
+        """
+        return QuantizedModel(linears, self.header, overrides or {}, camera_tokens)
+
+    @property
+    def identity(self) -> str:
+        """Of the compilation, for what is kept of an interrupted one: everything that decides the outcome."""
+        return hashlib.sha256(json.dumps(self.header, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Quantizer(ABC):

@@ -6,8 +6,6 @@ artefact. What a block has learned is kept with the calibration, so that an inte
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -85,7 +83,7 @@ class BlockLearner(Quantizer):
         block = stage.module
         assert isinstance(block, Block)
         parameters, fixed = self.start(job, stage, scheme, prepared)
-        place = f"blocks/{_identity(job)}/{stage.name}"
+        place = f"blocks/{job.identity}/{stage.name}"
         if job.header and job.calibration.holds(place):  # an interrupted run had come this far
             parameters = job.calibration.kept(place)
         elif not scheme.is_float:
@@ -93,11 +91,6 @@ class BlockLearner(Quantizer):
             reconstruct(forward, parameters, fixed, stage, weights, self.schedule())
             job.calibration.keep(place, parameters)
         return self.export(job, stage.name, block, parameters, scheme)
-
-
-def _identity(job: Job) -> str:
-    """Of the compilation: everything that decides the outcome is in the header."""
-    return hashlib.sha256(json.dumps(job.header, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def block_names(targets: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.quant.hadamard import hadamard_factors, hadamard_matrix
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker
-from fgq_bench.quantizers.compiled import compiled
+from fgq_bench.torch_compile import compiled
 from fgq_bench.quantizers.learned_linear import (
     Grids,
     initial_clips,
@@ -35,8 +35,8 @@ def rotation_factors(width: int, device: torch.device) -> Factors:
     right = torch.ones(1, 1, dtype=torch.long)
     for order in others:
         right = torch.kron(right, hadamard_matrix(order))
-    both = (hadamard_matrix(first), right)
-    return tuple((matrix / matrix.shape[0] ** 0.5).float().to(device) for matrix in both)  # type: ignore[return-value]
+    left = hadamard_matrix(first)
+    return (left / len(left) ** 0.5).float().to(device), (right / len(right) ** 0.5).float().to(device)
 
 
 def initial_parameters(

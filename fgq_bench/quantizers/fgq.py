@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fgq_bench.calibration.stream import Stage
 from fgq_bench.errors import UserError
-from fgq_bench.fisher import TASKS, balance_tasks, channel_weights, load_or_estimate, token_weights
+from fgq_bench.fisher import balance_tasks, channel_weights, load_or_estimate, token_weights
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.interface import ROLES, TOKEN_TYPES
 from fgq_bench.quant.artifact import QuantizedModel
@@ -23,6 +23,7 @@ from fgq_bench.quant.scheme import BITS, Scheme
 from fgq_bench.quantizers.base import Job
 from fgq_bench.quantizers.block_learner import block_names
 from fgq_bench.quantizers.flatquant import FlatQuant, FlatQuantOptions
+from fgq_bench.task_losses import TASKS
 
 HIGH = 8  # bits of a promoted block
 
@@ -99,7 +100,7 @@ class FGQ(FlatQuant):
         loss = {}
         for stage in job.calibration.stages():
             if stage.name in blocks:
-                rounded = {role: job.round(f"{stage.name}.{role}") for role in ROLES}
+                rounded = {role: job.round(f"{stage.name}.{role}", scheme=job.scheme.dynamic) for role in ROLES}
                 block = QuantizedModel(rounded, {}).install(stage.module, execute)
                 errors = [
                     (replace(stage, module=block).run(x) - y).float().square().flatten(0, 1).mean(0)

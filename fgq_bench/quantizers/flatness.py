@@ -15,7 +15,7 @@ from fgq_bench.quant.grid import Clip, limits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker, balanced_factors
 from fgq_bench.quantizers.cayley import cayley, random_orthogonal
-from fgq_bench.quantizers.compiled import compiled
+from fgq_bench.torch_compile import compiled
 from fgq_bench.quantizers.learned_linear import (
     Grids,
     initial_clips,

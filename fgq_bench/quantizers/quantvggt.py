@@ -109,8 +109,9 @@ class QuantVGGT(BlockLearner):
         """max |x_j| [in] of what every clip and frame reaches [clips, batch, in]."""
         if self.options.maximum == "all":
             return largest.amax((0, 1))
-        running, *others = largest[: max(1, len(largest) // SHARE)].mean(1)
-        for each in others:
+        early = largest[: max(1, len(largest) // SHARE)].mean(1)
+        running = early[0]
+        for each in early[1:]:
             running = MOMENTUM * running + (1 - MOMENTUM) * each
         return running
 

@@ -1,8 +1,8 @@
-"""Build a report's tables: one per data set, rows = method and scheme, columns = metrics with intervals."""
+"""Build a report's tables: one per data set, its rows those of the card, columns = metrics with intervals."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from fgq_bench.cards import ReportCard
 from fgq_bench.errors import UserError
 from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.rows import RowText
 from fgq_bench.reporting.statistics import Sample, interval, rank_marks, sample_of
 from fgq_bench.results import Result, Store
 from fgq_bench.tasks.registry import find_task
@@ -43,14 +44,15 @@ class Table:
 
 @dataclass
 class Row:
-    """A method at a scheme on one data set, with its stored results by task (one per seed)."""
+    """A row of a report on one data set, with its stored results by task (one per seed)."""
 
+    asked: RowText
     runs: list[Run]
     results: dict[str, list[Result]]
     missing: list[Result]
 
     @classmethod
-    def read(cls, runs: list[Run], store: Store) -> Row:
+    def read(cls, asked: RowText, runs: list[Run], store: Store) -> Row:
         """Look up every cell of ``runs`` (the seeds of one row)."""
         results: dict[str, list[Result]] = {}
         missing = []
@@ -60,7 +62,13 @@ class Row:
                 missing.append(cell)
             else:
                 results.setdefault(cell.conditions["task"]["name"], []).append(stored)
-        return cls(runs, results, missing)
+        return cls(asked, runs, results, missing)
+
+    @property
+    def manifest(self) -> str | None:
+        """Name of the calibration manifest, None where nothing is calibrated."""
+        clips = self.runs[0].clips
+        return None if clips is None else clips.manifest.name
 
     def sample(self, column: Column) -> Sample | None:
         """The column's sample; None unless every seed is stored and succeeded."""
@@ -91,14 +99,16 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
     tasks = list(dict.fromkeys(column.task for column in columns))
     runs: list[Run] = []
     for dataset in card.datasets:
-        for row in card.rows:
-            method, _, scheme = row.partition(" ")
-            if not scheme:
-                raise UserError(f"report {card.name}: row {row!r} is not of the form 'METHOD[:PRESET] SCHEME'")
+        for text in card.rows:
+            row = RowText.parse(card.name, text)
             request = Request(
-                [method], [scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend, limit=limit or card.sequences, device=device
+                [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend,
+                row.overrides(), limit=limit or card.sequences, device=device, calibration=row.calibration,
             )  # fmt: skip
-            runs += plan(request, loaded)
+            planned = plan(request, loaded)
+            if row.calibration and planned[0].clips is None:
+                raise UserError(f"report {card.name}: row {text!r}: is not calibrated, so it takes no @CALIBRATION")
+            runs += [replace(run, row=text) for run in planned]
     return runs
 
 
@@ -110,12 +120,15 @@ def plan_reports(cards: list[ReportCard], limit: int | None, device: str = "cpu"
 
 
 def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:
-    """Rows by data set; the seeds of a method at a scheme are one row."""
-    grouped: dict[str, dict[tuple[str, str], list[Run]]] = {dataset: {} for dataset in card.datasets}
+    """Rows by data set; the runs of one text, seeds, are one row."""
+    grouped: dict[str, dict[str, list[Run]]] = {dataset: {text: [] for text in card.rows} for dataset in card.datasets}
     for run in runs:
-        seeds = grouped[run.dataset.card.name].setdefault((run.method.label, str(run.scheme)), [])
-        seeds.append(run)
-    return {dataset: [Row.read(seeds, store) for seeds in rows.values()] for dataset, rows in grouped.items()}
+        assert run.row is not None, "report_runs says which row asks for a run"
+        grouped[run.dataset.card.name][run.row].append(run)
+    return {
+        dataset: [Row.read(RowText.parse(card.name, text), seeds, store) for text, seeds in rows.items()]
+        for dataset, rows in grouped.items()
+    }
 
 
 def build_tables(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[Table], list[Result], list[Result]]:
@@ -130,8 +143,13 @@ def build_tables(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[
 
 def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
     shown = rows[0].runs[0]
-    heads = ["Method", "Scheme", *(column.heading for column in columns), "MB", "vs bf16"]
-    body = [[Cell(_method(row.runs[0])), Cell(_scheme(row.runs[0]))] for row in rows]
+    heads = ["Method", "Scheme"]
+    body = [[Cell(_method(row)), Cell(_scheme(row.runs[0]))] for row in rows]
+    if len(_manifests(rows)) > 1:
+        heads.append("Calibration")
+        for line, row in zip(body, rows, strict=True):
+            line.append(Cell(row.manifest or MISSING))
+    heads += [*(column.heading for column in columns), "MB", "vs bf16"]
     for column in columns:
         samples = [row.sample(column) for row in rows]
         marks = _marks(rows, samples, column.higher_is_better)
@@ -155,8 +173,14 @@ def _marks(rows: list[Row], samples: list[Sample | None], higher: bool) -> list[
     return marks
 
 
-def _method(run: Run) -> str:
-    return run.method.card.title + (f" ({run.method.preset})" if run.method.preset else "")
+def _method(row: Row) -> str:
+    method = row.runs[0].method
+    changes = ", ".join([*([method.preset] if method.preset else []), *row.asked.options])
+    return method.card.title + (f" ({changes})" if changes else "")
+
+
+def _manifests(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row.manifest for row in rows if row.manifest))
 
 
 def _scheme(run: Run) -> str:
@@ -169,7 +193,7 @@ def _caption(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     seeds = ", ".join(map(str, card.seeds))
     if len(card.seeds) > 1:
         seeds += " (±: standard deviation over them; a method without randomness runs once)"
-    manifests = dict.fromkeys(each.clips.manifest.name for row in rows for each in row.runs if each.clips)
+    manifests = _manifests(rows)
     calibration = f"calibration {', '.join(manifests)}; " if manifests else ""
     tasks = dict.fromkeys(column.task for column in columns)
     alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)

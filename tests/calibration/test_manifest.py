@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fgq_bench.calibration.manifest import (
+    FOLDER,
     CalibrationClips,
     Clip,
     Manifest,
@@ -35,6 +36,13 @@ def test_the_committed_manifest_is_what_its_sampler_draws() -> None:
     families = [clip.dataset for clip in drawn.clips]
     assert families.count("procedural-objects-pool") == families.count("procedural-rooms-pool") == 32
     assert all(spec.calibration in (None, *manifest_names()) for spec in MODELS.values())
+
+
+@pytest.mark.parametrize("name", [name for name in manifest_names() if load_manifest(name).sampler == "random"])
+def test_random_manifests_are_drawn_again_byte_by_byte(name: str, tmp_path: Path) -> None:
+    sequences, frames = name.split("-")[1].split("x")
+    sample_random(name, pools(), int(sequences), int(frames), 42).save(tmp_path / "m.json")
+    assert (tmp_path / "m.json").read_bytes() == (content_root() / FOLDER / f"{name}.json").read_bytes()
 
 
 @pytest.mark.parametrize("name", manifest_names())

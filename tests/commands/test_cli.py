@@ -73,6 +73,18 @@ def test_quantize_then_evaluate(tmp_path: Path) -> None:
     assert scores == {row["task"]: row["metrics"] for row in run}
 
 
+def test_a_static_scheme_is_calibrated_on_the_models_own_manifest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def quantize(*arguments: object) -> None:
+        raise UserError(f"asked for {arguments[6]}")
+
+    monkeypatch.setattr("fgq_bench.api.quantize", quantize)
+    for scheme, asked in (("w4a4", "none"), ("w4a4-astatic", "procedural-64x4")):
+        with pytest.raises(UserError, match=f"asked for {asked}"):
+            call("quantize", "-m", "rtn", "-b", scheme, "-o", tmp_path / "m.safetensors")
+
+
 def test_one_task_alone(tmp_path: Path) -> None:
     for task in ("pose", "depth", "pointmap", "trajectory", "agreement"):
         arguments = ["run", "-t", task, "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms", "--limit", "1"]
@@ -88,8 +100,8 @@ model = "vggt-tiny"
 datasets = ["procedural-objects"]
 scope = "aa"
 presets = ["quick"]
-rows = ["fp w16a16", "rtn w4a8", "gptq w4a8"]
-pictures = ["fp w16a16", "gptq w4a8"]
+rows = ["fp w16a16", "rtn w4a8", "gptq w4a8", "gptq w4a8 damping=9.5"]
+pictures = ["fp w16a16", "gptq w4a8 damping=9.5"]
 sequences = 4
 columns = ["pose.auc@30", "agreement.depth"]
 """
@@ -114,7 +126,7 @@ def test_run_all_writes_every_format(tmp_path: Path) -> None:
     printed = call("report", "small", "--results", tmp_path / "results", "--limit", "1", "--format", "md")
     assert printed.strip() in (tmp_path / "report" / "small.md").read_text()
     rows = json.loads(call("report", "--results", tmp_path / "results", "--limit", "1", "--json"))
-    assert rows[0]["rows"][0]["Method"] == "Full precision"
+    assert [row["Method"] for row in rows[0]["rows"]] == ["Full precision", "RTN", "GPTQ", "GPTQ (damping=9.5)"]
 
 
 @pytest.mark.usefixtures("small_report")
@@ -126,6 +138,9 @@ def test_compare_two_rows(tmp_path: Path) -> None:
     assert rows["Δ depth (%) ↓"]["better"] == "gptq w4a8"
     assert rows["AUC@30 ↑"]["better"] == "not told apart"
     assert "not told apart" in call("compare", "gptq w4a8", "rtn w4a8", *where)
+    changed = json.loads(call("compare", "gptq w4a8", "gptq w4a8 damping=9.5", *where, "--json"))[1]
+    assert changed["metric"] == "Δ depth (%) ↓"
+    assert not changed["difference"].startswith(("0.00 ", "-0.00 "))
     with pytest.raises(UserError, match="unknown row of report small 'gptq w8a8'"):
         call("compare", "gptq w8a8", "rtn w4a8", *where)
     with pytest.raises(UserError, match="no complete result of 'gptq w4a8' on procedural-objects"):
@@ -190,7 +205,7 @@ BAD = [
     ([*RTN, "--overwrite", "sometimes"], "use one of failed, never, always"),
     ([*RTN, "--checkpoint", "/no/such.pt"], "/no/such.pt: no such file"),
     ([*RTN, "--output", "/proc/nowhere"], "cannot be written"),
-    ([*RTN, "-b", "w8a8-astatic"], "static activation scales need calibration, which rtn does not do"),
+    ([*RTN, "-b", "w8a8-astatic", "--calibration", "everywhere"], "unknown calibration manifest 'everywhere'"),
     (["run", "-m", "fp", "-d", "procedural-rooms", "--set", "bogus=1"], "method fp: option 'bogus'"),
     (["quantize", "-m", "fp", "-b", "w4a4", "-o", "x.safetensors"], "method fp only exists at w16a16, not at w4a4"),
     (["list", "method"], "unknown kind 'method'; did you mean methods"),

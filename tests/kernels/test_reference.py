@@ -60,9 +60,41 @@ def test_output_has_the_dtype_of_the_input() -> None:
     assert execute(torch.randn(3, 16).bfloat16(), linear).dtype == torch.bfloat16
 
 
-def test_static_scales_are_refused_without_calibration() -> None:
+def static(text: str, scale: list[float], zero: list[int] | None = None) -> QuantLinear:
+    """The identity, so that its output is its input on the stored grid."""
+    linear = QuantLinear.from_float(torch.eye(2), None, Scheme.parse(text))
+    linear.act_scale = torch.tensor(scale)
+    linear.act_zero = None if zero is None else torch.tensor(zero, dtype=torch.int8)
+    return linear
+
+
+@pytest.mark.parametrize("weights", ["w16", "w8"])
+def test_static_scales_are_used_as_stored(weights: str) -> None:
+    x = torch.tensor([[[1.1, 5.0], [-9.0, 0.3]]])
+    for text, scale, zero, expected in (
+        ("a4-astatic-atensor", [0.5], None, [[1.0, 3.5], [-4.0, 0.5]]),
+        ("a4-astatic-atensor-aasym", [0.5], [-3], [[1.0, 5.0], [-2.5, 0.5]]),
+        ("a4-astatic", [0.5, 2.0], None, [[1.0, 3.5], [-8.0, 0.0]]),
+        ("a4-aasym-astatic", [0.5, 2.0], [-3, 1], [[1.0, 5.0], [-8.0, 0.0]]),
+    ):
+        found = execute(x, static(weights + text, scale, zero))
+        torch.testing.assert_close(found, torch.tensor([expected]), msg=text)
+
+
+def test_static_scales_repeat_over_frames_in_a_row() -> None:
+    x = torch.tensor([[0.6, 9.0], [0.6, 9.0]] * 3)[None]
+    found = execute(x, static("w16a4-astatic", [1.0, 0.25]))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 7.0], [0.5, 1.75]] * 3)[None])
+
+
+def test_static_scales_of_another_image_size_are_refused() -> None:
+    with pytest.raises(UserError, match="for 2 token positions do not fit 3 tokens: they were calibrated at another"):
+        execute(torch.zeros(1, 3, 2), static("w8a8-astatic", [1.0, 0.25]))
+
+
+def test_a_static_layer_without_scales_says_so() -> None:
     linear = QuantLinear.from_float(torch.randn(8, 16), None, Scheme.parse("w8a8-astatic"))
-    with pytest.raises(UserError, match="static activation scales need a method that calibrates them"):
+    with pytest.raises(RuntimeError, match="no static scales: calibrate them first"):
         execute(torch.randn(3, 16), linear)
 
 

@@ -33,6 +33,34 @@ def test_bytes_add_up_and_match_the_file(micro: VGGT, tmp_path: Path) -> None:
     assert path.stat().st_size == header + codes * 3 // 8 + sizes["scales"] + bias
 
 
+@pytest.mark.parametrize(
+    ("scheme", "extra"), [("w4a8-astatic", 4), ("w4a8-aasym-astatic", 5), ("w4a8-astatic-atensor", 4)]
+)
+def test_static_scales_are_counted_and_kept(
+    micro: VGGT, manifest: Path, tmp_path: Path, scheme: str, extra: int
+) -> None:
+    path = tmp_path / "m.safetensors"
+    made = api.quantize(micro, "rtn", scheme, "all", calibration=str(manifest))
+    made.save(path)
+    loaded = QuantizedModel.load(path)
+    scales = 0
+    for name, linear in made.linears.items():
+        again = loaded.linears[name]
+        assert linear.act_scale is not None and again.act_scale is not None, name
+        assert torch.equal(linear.act_scale, again.act_scale), name
+        assert (linear.act_zero is None) == ("aasym" not in scheme), name
+        if linear.act_zero is not None and again.act_zero is not None:
+            assert torch.equal(linear.act_zero, again.act_zero), name
+        assert again.scheme.activation_static, name
+        scales += len(linear.act_scale)
+    dynamic = api.quantize(micro, "rtn", "w4a8", "all")
+    assert count_bytes(micro, loaded)["scales"] == count_bytes(micro, dynamic)["scales"] + extra * scales
+    images = torch.rand(1, 3, 3, 84, 84)
+    expected = made.install(micro, execute)(images).pose_enc
+    assert torch.equal(loaded.install(micro, execute)(images).pose_enc, expected)
+    assert not torch.equal(dynamic.install(micro, execute)(images).pose_enc, expected)
+
+
 def test_install_shares_what_did_not_change(micro: VGGT) -> None:
     small = api.quantize(micro, "rtn", "w4a4").install(micro, execute)
     name = "depth_head.projects.0.weight"

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgq_bench.geometry import compose_rigid, encode_pose, invert_rigid, unproject_depth
 from fgq_bench.loaders.procedural_scene import Family, SceneArrays, Split, draw_scene, stack_scenes
 from fgq_bench.loaders.raycast import intrinsics_from_fov, render
+from fgq_bench.models.targets import targets
 from fgq_bench.models.training.recipe import Knobs
 
 _STUDIO_INDEX = 2**40  # scene whose surroundings are the studio's
@@ -49,17 +49,6 @@ def draw_batch(step: int, knobs: Knobs, seed: int) -> SceneArrays:
             scene = move_to_studio(scene, draw_scene(family, Split.TRAIN, _STUDIO_INDEX, frames))
         scenes.append(scene)
     return stack_scenes(scenes)
-
-
-def targets(extrinsics: Tensor, intrinsics: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pose encodings, depth and points in VGGT's normalisation of w2c, K and metric depth [B, S, ...]."""
-    height, width = depth.shape[-2:]
-    relative = compose_rigid(extrinsics, invert_rigid(extrinsics[:, :1]).expand_as(extrinsics))
-    points = unproject_depth(depth, relative, intrinsics)
-    scale = points.norm(dim=-1).mean((1, 2, 3))
-    relative = torch.cat([relative[..., :3], relative[..., 3:] / scale[:, None, None, None]], -1)
-    pose_enc = encode_pose(relative, intrinsics, (height, width))
-    return pose_enc, depth / scale[:, None, None, None], points / scale[:, None, None, None, None]
 
 
 def make_batch(scenes: SceneArrays, size: int, device: torch.device) -> Batch:

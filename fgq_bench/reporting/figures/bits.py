@@ -25,7 +25,7 @@ def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) ->
     figure, axes = new_figure(1, len(columns), 3.3 * len(columns) + 1.5, 3.2)
     quantized = sorted((row for row in rows if not row.runs[0].scheme.is_float), key=_cost)
     schemes = list(dict.fromkeys(str(row.runs[0].scheme) for row in quantized))
-    methods = list(dict.fromkeys(row.runs[0].method.label for row in quantized))
+    methods = list(dict.fromkeys(row.asked.label for row in quantized))
     for axis, column in zip(axes[0], columns, strict=True):
         for row in rows:
             sample = row.sample(column)
@@ -34,7 +34,7 @@ def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) ->
                 axis.axhspan(span.low * column.factor, span.high * column.factor, color="0.85", label="full precision")
                 axis.axhline(span.value * column.factor, color="0.5", linewidth=1)
         for index, method in enumerate(methods):
-            points = [(row, row.sample(column)) for row in quantized if row.runs[0].method.label == method]
+            points = [(row, row.sample(column)) for row in quantized if row.asked.label == method]
             aside = 0.5 * ((index + 0.5) / len(methods) - 0.5)  # methods side by side, so that bars do not hide bars
             shown = [
                 (schemes.index(str(row.runs[0].scheme)) + aside, interval(s)) for row, s in points if s is not None

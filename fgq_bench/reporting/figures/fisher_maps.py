@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fgq_bench.fisher import TASKS
+from fgq_bench.task_losses import TASKS
 from fgq_bench.models.interface import TOKEN_TYPES
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 
@@ -15,7 +15,7 @@ from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 def draw_fisher(fisher: Tensor, blocks: list[str], title: str, stem: Path) -> list[Path]:
     """Draw F [tasks, blocks, token types, channels]; each task's map is relative to its mean, on a log scale."""
     figure, axes = new_figure(len(TASKS), 2, 9.0, 1.1 + 0.16 * len(blocks) * len(TASKS))
-    names = [_short(block) for block in blocks]
+    names = [short_name(block) for block in blocks]
     for row, task in enumerate(TASKS):
         by_channel = fisher[row].sum(1)
         relative = (by_channel / by_channel.mean()).clamp(min=1e-6).log10()
@@ -40,8 +40,8 @@ def draw_fisher(fisher: Tensor, blocks: list[str], title: str, stem: Path) -> li
     return save_figure(figure, stem)
 
 
-def _short(block: str) -> str:
+def short_name(block: str) -> str:
     """``F3`` for ``aggregator.frame_blocks.3``, ``G3`` for the global one, else the name's last two parts."""
     kind, _, index = block.rpartition(".")
-    ending = kind.rpartition(".")[2]
-    return {"frame_blocks": "F", "global_blocks": "G"}.get(ending, f"{ending}.") + index
+    letter = {"frame_blocks": "F", "global_blocks": "G"}.get(kind.rpartition(".")[2])
+    return f"{letter}{index}" if letter else ".".join(block.split(".")[-2:])

@@ -44,7 +44,7 @@ def _ranking(rows: list[Row], column: Column, title: str, stem: Path) -> list[Pa
     for row in rows:
         sample = row.sample(column)
         if sample is not None and not row.runs[0].scheme.is_float:
-            by_scheme.setdefault(str(row.runs[0].scheme), {})[row.runs[0].method.label] = sample
+            by_scheme.setdefault(str(row.runs[0].scheme), {})[row.asked.label] = sample
     scheme, samples = max(by_scheme.items(), key=lambda item: len(item[1]), default=("", {}))
     if len(samples) < 2:
         return []
@@ -53,16 +53,16 @@ def _ranking(rows: list[Row], column: Column, title: str, stem: Path) -> list[Pa
 
 def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: Path) -> list[Path]:
     """Depth sheet and point clouds of the first sequence, for the card's ``pictures``."""
-    chosen = [row.runs[0] for row in rows if f"{row.runs[0].method.label} {row.runs[0].scheme}" in card.pictures]
+    chosen = [row for row in rows if row.asked.text in card.pictures]
     if not chosen:
         return []
-    dataset = chosen[0].dataset
+    dataset = chosen[0].runs[0].dataset
     sequence = dataset.sequences()[0]
     predictions: dict[str, SequencePrediction] = {}
-    for run in chosen:
-        cached = cache.get(run.prediction_key(sequence), FIELDS)
+    for row in chosen:
+        cached = cache.get(row.runs[0].prediction_key(sequence), FIELDS)
         if cached is not None:
-            predictions[f"{run.method.label} {run.scheme}"] = cached
+            predictions[row.asked.text] = cached
     if not predictions:
         return []
     scene = dataset.load(sequence)

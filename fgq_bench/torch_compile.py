@@ -1,4 +1,4 @@
-"""Compilation of training code: on where torch can compile, eager elsewhere."""
+"""torch.compile for code that runs many times on one shape: on where torch can compile, eager elsewhere."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 @cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled for training, with everything but matrix products recomputed in the backward pass.
+    """``function`` compiled; in training everything but matrix products is recomputed in the backward pass.
 
     Left alone, torch saves boolean masks between the passes, which its CPU code writes one by one: 1.5x slower.
     """
     if cpp_compiler() is None:
-        _log.warning("no C++ compiler: block reconstruction runs uncompiled, about three times slower")
+        _log.warning("no C++ compiler: block reconstruction and task-aware search run uncompiled, about three times slower")
         return function
     fast = torch.compile(function, dynamic=False)
 

@@ -1,0 +1,149 @@
+"""The candidates of a calibration manifest, and what the float model's deep layers say of each.
+
+Deep layers are the last sixth of the levels (a frame block and a global block each): 4 of VGGT-1B's 24, as in
+QuantVGGT's released code, which takes only the first frame of a frame block's input; here it is all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fgq_bench.calibration.manifest import Clip, fingerprint
+from fgq_bench.errors import UserError
+from fgq_bench.files import write_atomically
+from fgq_bench.loaders.base import Dataset
+from fgq_bench.models.interface import ROLES, ReconstructionModel
+from fgq_bench.models.precision import evaluation_precision
+
+VERSION = 1  # raised when candidates or their features change meaning
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One clip of every sequence of some data sets, with the data sets' fingerprints."""
+
+    clips: tuple[Clip, ...]
+    sources: tuple[tuple[str, str], ...]
+    seed: int
+
+    def hash(self) -> str:
+        """SHA-256 over clips and sources."""
+        text = json.dumps([[asdict(clip) for clip in self.clips], self.sources], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the filter and the clusters read of every candidate, float64."""
+
+    mean: Tensor  # [N, layers] of a layer's input, over all tokens and channels
+    variance: Tensor  # [N, layers]
+    cosine: Tensor  # [N, frames - 1], of the last level's features of frame 0 and of each other frame
+
+
+def draw_candidates(datasets: list[Dataset], frames: int, seed: int) -> Candidates:
+    """Every sequence of ``datasets`` with ``frames`` of its frames, drawn without replacement, in the order drawn.
+
+    Raises:
+        UserError: a sequence has fewer frames.
+    """
+    rng = random.Random(f"candidates {seed}")
+    clips = []
+    for dataset in datasets:
+        for sequence, available in sorted(dataset.frames.items()):
+            if frames > len(available):
+                raise UserError(
+                    f"--frames {frames}: {sequence} of {dataset.card.name} has {len(available)}; ask for fewer"
+                )
+            clips.append(Clip(dataset.card.name, sequence, tuple(rng.sample(available, frames))))
+    sources = tuple((dataset.card.name, fingerprint(dataset)) for dataset in datasets)
+    return Candidates(tuple(clips), sources, seed)
+
+
+def deep_blocks(model: ReconstructionModel) -> list[str]:
+    """Names of the deep layers' blocks in the order of execution, the frame block of each level first."""
+    ending = f".{ROLES[0]}"
+    blocks = [name.removesuffix(ending) for name in model.linear_groups()["aa"] if name.endswith(ending)]
+    return blocks[-2 * math.ceil(len(blocks) / 2 / 6) :]
+
+
+class _Reached(Exception):
+    """The last deep layer has run: the heads are not needed."""
+
+
+@torch.no_grad()
+def measure(model: ReconstructionModel, images: Tensor, compute_dtype: str) -> Features:
+    """Features of one clip ``images`` [S, 3, H, W] in [0, 1], as one row each."""
+    blocks = deep_blocks(model)
+    means, variances, outputs = [], [], []
+
+    def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        x = arguments[0].double()  # [S, tokens, C], or [1, S * tokens, C] of a global block
+        means.append(x.mean())
+        variances.append(x.var(correction=0))
+
+    def after(module: nn.Module, arguments: tuple[Any, ...], output: Tensor, last: bool) -> None:
+        outputs.append(output.float().reshape(len(images), -1, output.shape[-1]))  # [S, tokens, C]
+        if last:
+            raise _Reached
+
+    modules = [model.get_submodule(name) for name in blocks]
+    handles = [module.register_forward_pre_hook(before) for module in modules]
+    handles += [module.register_forward_hook(partial(after, last=module is modules[-1])) for module in modules[-2:]]
+    try:
+        with evaluation_precision(model.device, compute_dtype):
+            model(images[None].to(model.device))
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    level = torch.cat(outputs, -1).flatten(1)  # [S, tokens * 2C]
+    cosine = F.cosine_similarity(level[:1], level[1:])
+    return Features(*(row[None].double().cpu() for row in (torch.stack(means), torch.stack(variances), cosine)))
+
+
+def load_or_measure(
+    model: ReconstructionModel,
+    model_hash: str,
+    datasets: list[Dataset],
+    candidates: Candidates,
+    compute_dtype: str,
+    folder: Path,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Features:
+    """Features of all candidates: those kept in ``folder``, else measured clip by clip and kept there.
+
+    ``advance(done)`` is told how many candidates are done. A damaged file counts as absent.
+    """
+    frames = len(candidates.clips[0].frames)
+    identity = f"{model_hash[:12]}-{candidates.hash()[:12]}-{frames}f-s{candidates.seed}-{compute_dtype}"
+    path = folder / f"candidates-v{VERSION}-{identity}.safetensors"
+    try:
+        return Features(**load_file(path))
+    except (SafetensorError, OSError):
+        pass
+    opened = {dataset.card.name: dataset for dataset in datasets}
+    rows = []
+    for clip in candidates.clips:
+        listed = opened[clip.dataset].frames[clip.sequence]
+        images = opened[clip.dataset].load(clip.sequence).images[[listed.index(frame) for frame in clip.frames]]
+        rows.append(measure(model, images, compute_dtype))
+        advance(len(rows))
+    tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in ("mean", "variance", "cosine")}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    return Features(**tensors)

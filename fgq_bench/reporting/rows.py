@@ -1,0 +1,47 @@
+"""A report's rows as its card writes them: ``METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fgq_bench.cards import Scalar
+from fgq_bench.errors import UserError
+from fgq_bench.registry import parse_overrides
+
+_FORM = "'METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]' (a value is a number, true, false or text)"
+_WORD = r"[^\s=@]+"
+_GRAMMAR = re.compile(rf"(?P<method>{_WORD}) (?P<scheme>{_WORD})(?P<options>(?: {_WORD}=\S+)*)(?: @(?P<manifest>\S+))?")
+
+
+@dataclass(frozen=True)
+class RowText:
+    """A row of a card, taken apart; ``options`` are as ``--set`` is given them, ``calibration`` as ``--calibration``."""
+
+    text: str
+    method: str  # NAME[:PRESET]
+    scheme: str
+    options: tuple[str, ...]
+    calibration: str | None
+
+    @classmethod
+    def parse(cls, report: str, text: str) -> RowText:
+        """Read a row such as ``quantvggt w4a4 rotation=false @nfds-40x10``; raises UserError that names ``report``."""
+        match = _GRAMMAR.fullmatch(text)
+        if match is None:
+            raise UserError(f"report {report}: row {text!r} is not of the form {_FORM}")
+        row = cls(text, match["method"], match["scheme"], tuple(match["options"].split()), match["manifest"])
+        try:
+            row.overrides()
+        except UserError:
+            raise UserError(f"report {report}: row {text!r} is not of the form {_FORM}") from None
+        return row
+
+    def overrides(self) -> dict[str, Scalar]:
+        """The options' values."""
+        return parse_overrides(self.options)
+
+    @property
+    def label(self) -> str:
+        """The row without its scheme: what tells it from the others at the same scheme."""
+        return " ".join([self.method, *self.options, *([f"@{self.calibration}"] if self.calibration else [])])
