@@ -24,7 +24,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Left alone, torch saves boolean masks between the passes, which its CPU code writes one by one: 1.5x slower.
     """
     if cpp_compiler() is None:
-        _log.warning("no C++ compiler: block reconstruction and task-aware search run uncompiled, about three times slower")
+        _log.warning(
+            "no C++ compiler: block reconstruction and task-aware search run uncompiled, about three times slower"
+        )
         return function
     fast = torch.compile(function, dynamic=False)
 

@@ -15,7 +15,6 @@ from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.quant.hadamard import hadamard_factors, hadamard_matrix
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker
-from fgq_bench.torch_compile import compiled
 from fgq_bench.quantizers.learned_linear import (
     Grids,
     initial_clips,
@@ -24,6 +23,7 @@ from fgq_bench.quantizers.learned_linear import (
     rounded_weight,
     weight_clip,
 )
+from fgq_bench.torch_compile import compiled
 
 QKV, PROJ, FC1, FC2 = ROLES
 Factors = tuple[Tensor, Tensor]

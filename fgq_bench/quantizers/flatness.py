@@ -15,7 +15,6 @@ from fgq_bench.quant.grid import Clip, limits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import apply_kronecker, balanced_factors
 from fgq_bench.quantizers.cayley import cayley, random_orthogonal
-from fgq_bench.torch_compile import compiled
 from fgq_bench.quantizers.learned_linear import (
     Grids,
     initial_clips,
@@ -24,6 +23,7 @@ from fgq_bench.quantizers.learned_linear import (
     rounded_weight,
     weight_clip,
 )
+from fgq_bench.torch_compile import compiled
 
 PARTS = ("q", "k", "v", "proj", "fc1", "fc2")  # linears of a block, qkv split
 SCALED = ("qkv", "fc1", "fc2")  # inputs with a channel scale

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fgq_bench.task_losses import TASKS
 from fgq_bench.models.interface import TOKEN_TYPES
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.task_losses import TASKS
 
 
 def draw_fisher(fisher: Tensor, blocks: list[str], title: str, stem: Path) -> list[Path]:
