@@ -62,7 +62,7 @@ class ReportCard(Card):
     model: str
     datasets: list[str]
     scope: str
-    rows: list[str]  # "method:preset scheme"
+    rows: list[str]  # "METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]"
     columns: list[str]  # "task.metric"
     presets: list[Literal["quick", "full"]]  # of run-all
     seeds: list[int] = [0]

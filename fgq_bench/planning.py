@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fgq_bench.calibration import ranges
 from fgq_bench.calibration.manifest import CalibrationClips, choose_manifest, open_clips
 from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.errors import UserError
@@ -86,6 +87,7 @@ class Run:
             "scheme": str(self.scheme),
             "scope": self.scope,
             "seed": self.seed,
+            **({"static_scales": ranges.VERSION} if self.scheme.has_static_inputs else {}),
         }
 
     def prediction(self) -> dict[str, Any]:

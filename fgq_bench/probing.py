@@ -4,14 +4,16 @@ only the rest of the network runs again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.stream import check_one_size
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel, State, Step, run_stage
@@ -21,6 +23,7 @@ from fgq_bench.models.targets import targets
 from fgq_bench.task_losses import Labels, heads, relative_error, total_loss
 from fgq_bench.torch_compile import compiled
 
+T = TypeVar("T")
 CHUNK = 2**20  # pixels that run together
 
 
@@ -44,11 +47,10 @@ class ProbedStage:
         """The float one."""
         return self.steps[0].module
 
-    @torch.no_grad()
     def predictions(self, module: nn.Module) -> Iterator[Predictions]:
         """The network's, with ``module`` in this stage's place; the rest of it is float."""
         for step, state in zip(self.steps, self.states, strict=True):
-            with evaluation_precision(step.x.device, self.compute_dtype):
+            with torch.no_grad(), evaluation_precision(step.x.device, self.compute_dtype):
                 out = _run(self.model, self.model.advance(state, run_stage(step, module)))
             yield out
 
@@ -79,25 +81,31 @@ def probe(calibration: Calibration, clips: int, truth: bool = False) -> Iterator
         truth: labels are the data set's ground truth, else the float model's own predictions.
 
     Raises:
-        UserError: no ground truth where it is wanted.
+        UserError: clips of two sizes, or no ground truth where it is wanted.
     """
     clips = min(clips, len(calibration.clips))
     model, dtype = calibration.model, calibration.compute_dtype
-    images = torch.stack(list(islice(calibration.clips, clips))).to(model.device)
-    size = max(1, CHUNK // images[0, :, 0].numel())
-    chunks = images.split(size)
-    with torch.no_grad(), evaluation_precision(model.device, dtype):
-        labels = [Labels.of(_run(model, model.begin(chunk))) for chunk in chunks]
-        if truth:
-            scenes = [calibration.clips.scene(index) for index in range(clips)]
-            labels = [_truth(scenes[i * size : (i + 1) * size], label) for i, label in enumerate(labels)]
-        states = [model.begin(chunk) for chunk in chunks]
-        while True:
-            steps = [step for state in states if (step := model.next_stage(state)) is not None]
-            if not steps:
-                return
-            yield ProbedStage(model, dtype, steps, states, labels)
-            states = [model.advance(state, run_stage(step)) for state, step in zip(states, steps, strict=True)]
+    images = list(islice(calibration.clips, clips))
+    check_one_size(each.shape for each in images)
+    truths = [calibration.clips.scene(index) for index in range(clips)] if truth else []
+    size = max(1, CHUNK // images[0][:, 0].numel())
+    chunks = [torch.stack(images[start : start + size]).to(model.device) for start in range(0, clips, size)]
+
+    @torch.no_grad()
+    def run(function: Callable[..., T], *arguments: Any) -> T:  # not around the yield: the consumer is not in bf16
+        with evaluation_precision(model.device, dtype):
+            return function(*arguments)
+
+    labels = [Labels.of(run(_run, model, run(model.begin, chunk))) for chunk in chunks]
+    if truth:
+        labels = [_truth(truths[index * size : (index + 1) * size], each) for index, each in enumerate(labels)]
+    states = [run(model.begin, chunk) for chunk in chunks]
+    while True:
+        steps = [step for state in states if (step := run(model.next_stage, state)) is not None]
+        if not steps:
+            return
+        yield ProbedStage(model, dtype, steps, states, labels)
+        states = [run(model.advance, state, run(run_stage, step)) for state, step in zip(states, steps, strict=True)]
 
 
 def _run(model: ReconstructionModel, state: State) -> Predictions:
@@ -118,7 +126,7 @@ def _truth(scenes: list[Scene], predicted: Labels) -> Labels:
     for scene in scenes:
         values = (scene.extrinsics, scene.intrinsics, scene.depth, scene.mask)
         if any(value is None for value in values):
-            raise UserError(f"labels from ground truth: {scene.sequence!r} has no cameras or no depth")
+            raise UserError(f"labels from ground truth: {scene.sequence!r} has no cameras, no depth or no mask")
         fields.append(values)
     extrinsics, intrinsics, depth, mask = (_stack(each, predicted) for each in zip(*fields, strict=True))
     pose_enc, depth, points = targets(extrinsics, intrinsics, depth, mask)

@@ -39,7 +39,7 @@ class Method:
 
     def needs_calibration(self, scheme: Scheme) -> bool:
         """Whether it takes a calibration manifest: the method learns from it, or the scheme's static scales do."""
-        return self.card.calibrated or (scheme.activation_static and scheme.quantizes_activations)
+        return self.card.calibrated or scheme.has_static_inputs
 
     def quantizer(self) -> Quantizer:
         """Import and build the quantizer; raises UserError for options that it refuses."""

@@ -15,7 +15,7 @@ from fgq_bench.calibration.stream import linears_inside
 from fgq_bench.kernels.reference import execute
 from fgq_bench.probing import ProbedStage, probe
 from fgq_bench.quant.artifact import QuantizedModel
-from fgq_bench.quant.linear import QuantLinear, round_to_nearest
+from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 
 WHOLE = "all"  # the kind of a part that is a whole stage
@@ -50,8 +50,7 @@ def measure(
         if not inside:
             continue
         rounded = {
-            name: QuantLinear.from_float(linear.weight, linear.bias, scheme, name, rounder=round_to_nearest)
-            for name, linear in inside.items()
+            name: QuantLinear.from_float(linear.weight, linear.bias, scheme, name) for name, linear in inside.items()
         }
         yield Sensitivity(stage.name, WHOLE, stage.errors(quantized_stage(stage, rounded)))
         for name, linear in rounded.items() if linears else ():

@@ -25,7 +25,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if cpp_compiler() is None:
         _log.warning(
-            "no C++ compiler: block reconstruction and task-aware search run uncompiled, about three times slower"
+            "no C++ compiler: block reconstruction and probing (sensitivity, task-aware search) run uncompiled, about three times slower"
         )
         return function
     fast = torch.compile(function, dynamic=False)

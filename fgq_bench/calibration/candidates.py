@@ -12,21 +12,19 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgq_bench.calibration.manifest import Clip, fingerprint
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset
-from fgq_bench.models.interface import ROLES, ReconstructionModel
+from fgq_bench.models.interface import ReconstructionModel, block_names, run_stage
 from fgq_bench.models.precision import evaluation_precision
 
 VERSION = 1  # raised when candidates or their features change meaning
@@ -76,42 +74,28 @@ def draw_candidates(datasets: list[Dataset], frames: int, seed: int) -> Candidat
 
 def deep_blocks(model: ReconstructionModel) -> list[str]:
     """Names of the deep layers' blocks in the order of execution, the frame block of each level first."""
-    ending = f".{ROLES[0]}"
-    blocks = [name.removesuffix(ending) for name in model.linear_groups()["aa"] if name.endswith(ending)]
+    blocks = block_names(model.linear_groups()["aa"])
     return blocks[-2 * math.ceil(len(blocks) / 2 / 6) :]
-
-
-class _Reached(Exception):
-    """The last deep layer has run: the heads are not needed."""
 
 
 @torch.no_grad()
 def measure(model: ReconstructionModel, images: Tensor, compute_dtype: str) -> Features:
-    """Features of one clip ``images`` [S, 3, H, W] in [0, 1], as one row each."""
+    """Features of one clip ``images`` [S, 3, H, W] in [0, 1], as one row each; nothing runs behind the last deep layer."""
     blocks = deep_blocks(model)
-    means, variances, outputs = [], [], []
-
-    def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        x = arguments[0].double()  # [S, tokens, C], or [1, S * tokens, C] of a global block
-        means.append(x.mean())
-        variances.append(x.var(correction=0))
-
-    def after(module: nn.Module, arguments: tuple[Any, ...], output: Tensor, last: bool) -> None:
-        outputs.append(output.float().reshape(len(images), -1, output.shape[-1]))  # [S, tokens, C]
-        if last:
-            raise _Reached
-
-    modules = [model.get_submodule(name) for name in blocks]
-    handles = [module.register_forward_pre_hook(before) for module in modules]
-    handles += [module.register_forward_hook(partial(after, last=module is modules[-1])) for module in modules[-2:]]
-    try:
-        with evaluation_precision(model.device, compute_dtype):
-            model(images[None].to(model.device))
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
+    means: list[Tensor] = []
+    variances: list[Tensor] = []
+    outputs: list[Tensor] = []
+    with evaluation_precision(model.device, compute_dtype):
+        state = model.begin(images[None].to(model.device), dense=False)
+        while len(outputs) < 2 and (step := model.next_stage(state)) is not None:
+            output = run_stage(step)
+            if step.name in blocks:
+                x = step.x.double()  # [S, tokens, C], or [1, S * tokens, C] of a global block
+                means.append(x.mean())
+                variances.append(x.var(correction=0))
+            if step.name in blocks[-2:]:
+                outputs.append(output.float().reshape(len(images), -1, output.shape[-1]))  # [S, tokens, C]
+            state = model.advance(state, output)
     level = torch.cat(outputs, -1).flatten(1)  # [S, tokens * 2C]
     cosine = F.cosine_similarity(level[:1], level[1:])
     return Features(*(row[None].double().cpu() for row in (torch.stack(means), torch.stack(variances), cosine)))

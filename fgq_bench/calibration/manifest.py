@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -128,8 +128,10 @@ def load_manifest(name: str) -> Manifest:
 
 class CalibrationClips:
     """The clips of a manifest with their data sets opened: iterates over images [S, 3, H, W], read when asked for
-    and kept while they fit into ``IMAGE_BUDGET`` bytes.
+    and kept while they fit into ``IMAGE_BUDGET`` bytes, until another manifest is read.
     """
+
+    _reading: ClassVar[CalibrationClips | None] = None
 
     def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
         self.manifest = manifest
@@ -145,6 +147,7 @@ class CalibrationClips:
         return len(self.manifest.clips)
 
     def __iter__(self) -> Iterator[Tensor]:
+        self._take_over()
         for clip in self.manifest.clips:
             images = self._kept.get(clip)
             if images is None:
@@ -154,6 +157,14 @@ class CalibrationClips:
                     self._budget -= size
                     self._kept[clip] = images
             yield images
+
+    def _take_over(self) -> None:
+        """Drop the images of whatever manifest was read before: a sweep over many of them keeps one."""
+        before = CalibrationClips._reading
+        if before is not None and before is not self:
+            before._kept.clear()
+            before._budget = IMAGE_BUDGET
+        CalibrationClips._reading = self
 
     def scene(self, index: int) -> Scene:
         """Clip ``index`` with the ground truth that its data set has."""

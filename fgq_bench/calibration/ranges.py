@@ -19,6 +19,8 @@ from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.grid import affine_scale, symmetric_scale
 from fgq_bench.quant.linear import QuantLinear, quantized_linears
 
+VERSION = 1  # raised when static scales change meaning; in the key of every result that has them
+
 
 class _Recorder:
     """An executor that runs a linear dynamically and keeps the range of its transformed input at every position."""
@@ -44,7 +46,7 @@ def _record(stage: Stage) -> dict[str, Tensor]:
     """Ranges [positions, 2] of all linears of ``stage`` that are to become static, over all its inputs, by name."""
     recorders = {}
     for name, linear in quantized_linears(stage.module, stage.name).items():
-        if linear.has_static_input:
+        if linear.scheme.has_static_inputs:
             positions = 1 if linear.scheme.activation_per_tensor else period(stage.token_types)
             recorders[name] = linear.executor = _Recorder(positions, stage.token_types.device)
             linear.scheme = linear.scheme.dynamic  # of the installed copy
@@ -73,7 +75,7 @@ def calibrate_inputs(
         model: the float model that ``quantized`` was made from.
         clips: images [S, 3, H, W] in [0, 1] each, all of one size; ``compute_dtype`` as in ``stream``.
     """
-    left = {name for name, linear in quantized.linears.items() if linear.has_static_input}
+    left = {name for name, linear in quantized.linears.items() if linear.scheme.has_static_inputs}
     if not left:
         return
     for stage in stream(quantized.install(model, execute), clips, compute_dtype):

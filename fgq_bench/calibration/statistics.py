@@ -32,6 +32,12 @@ class LinearStatistics:
         """Mean |x_j| [n] over all tokens."""
         return self.abs_sum.sum(0) / self.count.sum()
 
+    @property
+    def patch_mean(self) -> Tensor:
+        """Mean |x_j| [n] over patch tokens; over all tokens where there are no patches (camera head)."""
+        patch = TOKEN_TYPES.index("patch")
+        return self.abs_sum[patch] / self.count[patch] if self.count[patch] else self.mean
+
     def tensors(self) -> dict[str, Tensor]:
         """By field name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -84,13 +84,12 @@ def stream(
         cross_frame: False gives every block its frames one by one, so that global attention never sees two frames
             (the fault of QuantVGGT's released calibration; for audits).
     """
-    states, shapes = [], set()
+    states, shapes = [], []
     for images in clips:
         with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
             states.append(model.begin(images[None].to(model.device), dense=False))
-        shapes.add(images.shape)
-    if len(shapes) > 1:
-        raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
+        shapes.append(images.shape)
+    check_one_size(shapes)
     while True:
         with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
             steps = [step for state in states if (step := model.next_stage(state)) is not None]
@@ -112,6 +111,12 @@ def stream(
                 output = outputs.pop(0)
                 states[index] = model.advance(state, output.reshape(whole) if apart else output)
                 del state, output
+
+
+def check_one_size(shapes: Iterable[torch.Size]) -> None:
+    """Raise UserError unless all clips' ``shapes`` [S, 3, H, W] are one."""
+    if len(set(shapes)) > 1:
+        raise UserError("calibration clips differ in their number of frames or image size; one manifest, one size")
 
 
 def _frame_by_frame(step: Step) -> Step:

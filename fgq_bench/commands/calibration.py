@@ -19,10 +19,9 @@ from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
-from fgq_bench.models.interface import TOKEN_TYPES
+from fgq_bench.models.interface import TOKEN_TYPES, block_names
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scopes import target_linears
-from fgq_bench.quantizers.block_learner import block_names
 from fgq_bench.reporting.figures.fisher_maps import draw_fisher
 from fgq_bench.task_losses import TASKS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fgq_bench.commands.calibration import open_calibration
 from fgq_bench.commands.printing import console, print_rows
+from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
@@ -22,6 +23,8 @@ def write_sensitivity(
 ) -> None:  # fmt: skip
     """Quantize one block, then one linear, at a time; write errors, protected blocks and the figure to ``output``."""
     parsed = Scheme.parse(scheme).dynamic
+    if parsed.is_float:
+        raise UserError(f"--scheme {scheme}: quantizes nothing; for example w4a16g64")
     data, spec = open_calibration(model, checkpoint, calibration, roots, device, None)
     targets = target_linears(data.model, scope)
     for name in targets:

@@ -15,7 +15,7 @@ from fgq_bench.quant.linear import QuantLinear
 def input_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
     """Centred codes [..., in] (floating point) and scales, broadcastable to [..., 1], of the transformed input ``x``."""
     scheme = linear.scheme
-    if linear.has_static_input:
+    if linear.scheme.has_static_inputs:
         return _static_codes(x, linear)
     return quantize_input(
         x, scheme.activation_bits, scheme.activation_asymmetric, scheme.activation_per_tensor, linear.input_clip

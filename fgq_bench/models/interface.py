@@ -33,6 +33,12 @@ class Step:
     full_precision: bool = False  # whether it leaves an autocast context, as heads do
 
 
+def block_names(targets: list[str]) -> list[str]:
+    """Names of the transformer blocks all of whose linears are among ``targets``, in order."""
+    found = dict.fromkeys(name.removesuffix(f".{ROLES[0]}") for name in targets if name.endswith(f".{ROLES[0]}"))
+    return [block for block in found if all(f"{block}.{role}" in targets for role in ROLES)]
+
+
 def call_stage(module: nn.Module, x: Tensor, rotary: Rotary | None) -> Any:
     """Output of a stage's module for ``x``."""
     return module(x) if rotary is None else module(x, rotary)

@@ -105,11 +105,6 @@ class QuantLinear(nn.Module):
         return self.codes.shape[0]
 
     @property
-    def has_static_input(self) -> bool:
-        """Whether the input is quantized on a stored grid."""
-        return self.scheme.activation_static and self.scheme.quantizes_activations
-
-    @property
     def input_clip(self) -> Clip | None:
         """Factors on the input's minimum and maximum, None where the range is not clipped."""
         return None if self.act_clip is None else (self.act_clip[0], self.act_clip[1])

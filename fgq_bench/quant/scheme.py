@@ -69,6 +69,11 @@ class Scheme:
         return self.activation_bits < 16
 
     @property
+    def has_static_inputs(self) -> bool:
+        """Whether inputs are quantized on stored grids."""
+        return self.activation_static and self.quantizes_activations
+
+    @property
     def dynamic(self) -> Scheme:
         """The same with scales found as the input comes: how candidates are tried before static ones are set."""
         return replace(self, activation_static=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fgq_bench.calibration.stream import Stage
-from fgq_bench.models.interface import ROLES
+from fgq_bench.models.interface import block_names
 from fgq_bench.models.layers import Block
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.linear import QuantLinear
@@ -91,9 +91,3 @@ class BlockLearner(Quantizer):
             reconstruct(forward, parameters, fixed, stage, weights, self.schedule())
             job.calibration.keep(place, parameters)
         return self.export(job, stage.name, block, parameters, scheme)
-
-
-def block_names(targets: list[str]) -> list[str]:
-    """Names of the transformer blocks all of whose linears are among ``targets``, in order."""
-    found = dict.fromkeys(name.removesuffix(f".{ROLES[0]}") for name in targets if name.endswith(f".{ROLES[0]}"))
-    return [block for block in found if all(f"{block}.{role}" in targets for role in ROLES)]

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from fgq_bench.calibration.calibration import Calibration
-from fgq_bench.models.interface import TOKEN_TYPES
-from fgq_bench.quantizers.block_learner import block_names
+from fgq_bench.models.interface import TOKEN_TYPES, block_names
 
 CAMERA, PATCH = TOKEN_TYPES.index("camera"), TOKEN_TYPES.index("patch")
 

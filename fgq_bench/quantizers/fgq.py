@@ -17,11 +17,10 @@ from fgq_bench.calibration.stream import Stage
 from fgq_bench.errors import UserError
 from fgq_bench.fisher import balance_tasks, channel_weights, load_or_estimate, token_weights
 from fgq_bench.kernels.reference import execute
-from fgq_bench.models.interface import ROLES, TOKEN_TYPES
+from fgq_bench.models.interface import ROLES, TOKEN_TYPES, block_names
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.scheme import BITS, Scheme
 from fgq_bench.quantizers.base import Job
-from fgq_bench.quantizers.block_learner import block_names
 from fgq_bench.quantizers.flatquant import FlatQuant, FlatQuantOptions
 from fgq_bench.task_losses import TASKS
 

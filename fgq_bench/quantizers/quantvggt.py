@@ -185,9 +185,10 @@ def _largest(stage: Stage, rotations: dict[str, Hadamard]) -> Iterator[dict[str,
 
     def hook(name: str) -> object:
         def watch(_linear: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = at_least_float32(inputs[0].detach())
-            x = rotations[name](x) if name in rotations else x
-            found[name].append(x.abs().amax(1))
+            with torch.autocast(inputs[0].device.type, enabled=False):  # the hook runs inside that of the pass
+                x = at_least_float32(inputs[0].detach())
+                x = rotations[name](x) if name in rotations else x
+                found[name].append(x.abs().amax(1))
 
         return stage.module.get_submodule(name.removeprefix(f"{stage.name}.")).register_forward_pre_hook(watch)
 

@@ -6,27 +6,26 @@ No code is released; everything is from the paper (arXiv:2605.31124) and from th
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.interface import ReconstructionModel, block_names
 from fgq_bench.probing import ProbedStage, probe
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.linear import find_linear
 from fgq_bench.quant.transforms import Diagonal
 from fgq_bench.quantizers.awq import candidate_scales, search_scale
 from fgq_bench.quantizers.base import Job, Quantizer
-from fgq_bench.quantizers.block_learner import block_names
 from fgq_bench.quantizers.compensation import compensation_token
 from fgq_bench.quantizers.scaling import ChannelScaling
 from fgq_bench.sensitivity import Sensitivity, measure, most_sensitive, quantized_stage
 
 SHARE = 4 / 48  # of the blocks are protected, rounded up (published: 4 of VGGT-1B's 48)
-QUANTIZED = "attn.proj"  # the only linear of a protected block that is quantized: the least sensitive kind
+QUANTIZED = "attn.proj"  # the only linear of a protected block that is quantized, as published for VGGT-1B
 PUBLISHED = (
     "aggregator.frame_blocks.14", "aggregator.frame_blocks.17", "aggregator.frame_blocks.23",
     "aggregator.global_blocks.23",
@@ -53,6 +52,12 @@ class QVGGT(Quantizer):
         points: float = Field(0.1, ge=0)
         geometry: float = Field(1.0, ge=0)
 
+        @model_validator(mode="after")
+        def _some_loss_counts(self) -> Self:
+            if not any((self.camera, self.depth, self.points, self.geometry)):
+                raise ValueError("camera, depth, points and geometry: one of them must be above 0")
+            return self
+
     options: Options
 
     def quantize(self, job: Job) -> QuantizedModel:
@@ -73,14 +78,14 @@ class QVGGT(Quantizer):
 
     def protected(self, job: Job) -> list[str]:
         """Names of the blocks that stay 16-bit but for their ``attn.proj``."""
-        blocks = block_names(job.model.linear_groups()["aa"])
+        aa = job.model.linear_groups()["aa"]
+        blocks = block_names(aa)
         if self.options.protect == "none" or job.scheme.is_float:
             return []
         if self.options.protect == "published":
             if len(blocks) != 2 * PUBLISHED_DEPTH or not set(PUBLISHED) <= set(blocks):
                 raise UserError("protect = published: the list is VGGT-1B's; use protect = derived for this model")
             return list(PUBLISHED)
-        aa = job.model.linear_groups()["aa"]
         found = measure(job.calibration, aa, job.scheme.dynamic, self.options.probe_clips, linears=False)
         return protected_blocks(job.model, list(found))
 
@@ -103,18 +108,16 @@ class QVGGT(Quantizer):
 
         What a stage has found is kept, so that an interrupted search goes on where it was.
         """
-        job.calibration.capture(targets, patches_only=self.options.patches_only)
         found: dict[str, Tensor] = {}
         left = set(targets)
         for stage in probe(job.calibration, self.options.probe_clips, self.options.labels == "truth"):
             inside = [name for name in targets if name.startswith(f"{stage.name}.")]
             place = f"scales/{job.identity}/{stage.name}"
-            if inside and job.header and job.calibration.holds(place):
-                found |= job.calibration.kept(place)
-            elif inside:
-                chosen = {name: self._best(job, stage, name) for name in inside}
-                job.calibration.keep(place, chosen)
-                found |= chosen
+            kept = job.calibration.kept(place) if job.header and job.calibration.holds(place) else {}
+            if inside and set(kept) != set(inside):
+                kept = {name: self._best(job, stage, name) for name in inside}
+                job.calibration.keep(place, kept)
+            found |= kept
             left -= set(inside)
             if not left:
                 break
@@ -123,13 +126,16 @@ class QVGGT(Quantizer):
     def _best(self, job: Job, stage: ProbedStage, name: str) -> Tensor:
         o = self.options
         weights = {"camera": o.camera, "depth": o.depth, "points": o.points, "geometry": o.geometry}
-        mean = job.statistics(name, o.patches_only).mean
+        statistics = job.statistics(name)
+        mean = statistics.patch_mean if o.patches_only else statistics.mean
         best, least = torch.ones_like(mean), float("inf")
         for scale in candidate_scales(mean, o.grid):
             linear = job.round(name, transforms=[Diagonal(1 / scale)], scheme=job.scheme.dynamic)
             loss = stage.loss(quantized_stage(stage, {name: linear}), weights)
             if loss < least:
                 best, least = scale, loss
+        if not math.isfinite(least):
+            raise UserError(f"{name}: no scale has a finite loss on the probe clips")
         return best
 
 

@@ -97,6 +97,8 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
     """The runs whose cells a report shows, data set by data set; raises UserError for a row that cannot be planned."""
     columns = [Column.parse(text) for text in card.columns]
     tasks = list(dict.fromkeys(column.task for column in columns))
+    if twice := next((row for row in card.rows if card.rows.count(row) > 1), None):
+        raise UserError(f"report {card.name}: row {twice!r} is listed twice")
     runs: list[Run] = []
     for dataset in card.datasets:
         for text in card.rows:

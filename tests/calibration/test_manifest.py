@@ -108,3 +108,11 @@ def test_a_model_without_a_manifest_needs_one() -> None:
     assert choose_manifest("asked", None, "m") == "asked"
     with pytest.raises(UserError, match="model vggt-1b comes with no calibration manifest: draw one"):
         choose_manifest(None, MODELS["vggt-1b"].calibration, "vggt-1b")
+
+
+def test_only_the_manifest_that_is_read_keeps_its_images(manifest: Path) -> None:
+    first, second = (CalibrationClips(load_manifest(str(manifest)), {}) for _ in range(2))
+    list(first)
+    assert first._kept
+    list(second)
+    assert second._kept and not first._kept

@@ -15,7 +15,8 @@ from fgq_bench import cards, cli
 from fgq_bench.errors import UserError
 
 VERBS = [
-    "list", "show", "run", "run-all", "report", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "train-tiny",
+    "list", "show", "run", "run-all", "report", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
+    "train-tiny",
     "inspect", "doctor",
 ]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
@@ -187,6 +188,21 @@ def test_fisher_writes_tensor_summary_and_figure(tmp_path: Path) -> None:
     assert (tmp_path / "f" / "fisher.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_sensitivity_writes_errors_protected_blocks_and_figure(tmp_path: Path) -> None:
+    pool, path = ["-d", "procedural-objects-pool"], tmp_path / "one.json"
+    call("manifest", *pool, "--sequences", "1", "--frames", "2", "-o", path)
+    call("sensitivity", "-o", tmp_path / "s", "-b", "w3a16", "--scope", "aa+camera", "--calibration", path)
+    facts = json.loads((tmp_path / "s" / "sensitivity.json").read_text())
+    parts = facts["parts"]
+    assert len(parts) == 8 * 5 + 1 + 6  # blocks with their linears, the camera head with its own
+    whole = {part["stage"]: part["camera"] for part in parts if part["kind"] == "all"}
+    assert max(whole, key=lambda stage: whole[stage]) == "camera_head"
+    blocks = {stage: error for stage, error in whole.items() if stage != "camera_head"}
+    assert facts["protected"] == [max(blocks, key=lambda stage: blocks[stage])]
+    assert facts["clips"] == 1
+    assert (tmp_path / "s" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_doctor() -> None:
     found = json.loads(call("doctor", "--json"))
     assert found["devices"][0] == "cpu"
@@ -196,6 +212,8 @@ def test_doctor() -> None:
 BAD = [
     (["run", "-m", "rnt", "-b", "w4a4", "-d", "procedural-objects"], "unknown method 'rnt'; did you mean rtn?"),
     (["run", "-m", "rtn", "-b", "w4a4g50", "-d", "procedural-objects"], "group size 50 does not divide"),
+    (["sensitivity", "-o", "x", "-b", "w16a16"], "--scheme w16a16: quantizes nothing"),
+    (["sensitivity", "-o", "x", "-b", "w4a16g50"], "group size 50 does not divide"),
     (["run", "-m", "rtn", "-b", "w4b4", "-d", "procedural-objects"], "scheme 'w4b4' is not of the form"),
     (["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-object"], "did you mean procedural-object"),
     ([*RTN, "--set", "alpha"], "--set 'alpha': expected KEY=VALUE"),

@@ -48,9 +48,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def short(method: str) -> dict[str, Scalar]:
-    """Overrides that keep a learned method's training to one epoch, and a search to two candidates on two clips."""
+    """Overrides that keep a learned method's training to one epoch, and a search to two candidates on one clip."""
     options = find_method(method).options
-    small: dict[str, Scalar] = {"epochs": 1, "probes": 1, "probe_clips": 2}
+    small: dict[str, Scalar] = {"epochs": 1, "probes": 1, "probe_clips": 1}
     small |= {"grid": 2} if "probe_clips" in options else {}
     return {key: value for key, value in small.items() if key in options}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,24 @@ def test_uniform_weights_are_flatquant_bit_for_bit(micro: VGGT, manifest: Path, 
     guided = codes(micro, "fgq", manifest, tmp_path, probes=1, **rates)
     assert all(torch.equal(a, b) for a, b in zip(flat, uniform, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(flat, guided, strict=True))
+
+
+def test_weight_decay_and_a_plain_loss_are_in_the_schedule(stage: Stage) -> None:
+    """One step of AdamW on a known gradient: decay shrinks, a plain loss keeps the gradient's size (seen by eps)."""
+
+    def forward(parameters: dict[str, Tensor], x: Tensor, rotary: object) -> Tensor:
+        return stage.outputs[0] + 1e-5 * parameters["a"]
+
+    def after(**more: Any) -> float:
+        parameters = {"a": torch.full((1,), 2.0)}
+        one = replace(stage, inputs=stage.inputs[:1])
+        one.__dict__["outputs"] = stage.outputs[:1]
+        reconstruct(forward, parameters, set(), one, torch.ones(1), Schedule(1, 1, 0.1, 0.1, 0.1, **more))
+        return parameters["a"].item()
+
+    assert after(decay=0.0) == pytest.approx(1.9, abs=1e-4)
+    assert after(decay=0.5) == pytest.approx(2 * (1 - 0.05) - 0.1, abs=1e-4)
+    assert after(decay=0.0, relative=False) > 1.99  # a gradient of 4e-10 vanishes in eps
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
