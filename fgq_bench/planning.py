@@ -184,7 +184,7 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
                 check_compilable(method, scheme, scope, loaded.model)
                 runs += [
                     Run(method, scheme, scope, seed, request.backend, dataset, tasks, loaded, own)
-                    for seed in (request.seeds if method.card.random else [0])
+                    for seed in (request.seeds if method.is_random else [0])
                 ]
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")

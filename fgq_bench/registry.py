@@ -37,6 +37,11 @@ class Method:
         """What decides the method's outcome, for result keys: never its title or summary."""
         return {"name": self.card.name, "algorithm": self.card.algorithm, "options": dict(sorted(self.options.items()))}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the outcome depends on the seed, with these options."""
+        return self.card.random and self.quantizer().random
+
     def needs_calibration(self, scheme: Scheme) -> bool:
         """Whether it takes a calibration manifest: the method learns from it, or the scheme's static scales do."""
         return self.card.calibrated or scheme.has_static_inputs

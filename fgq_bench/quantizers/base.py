@@ -132,6 +132,11 @@ class Quantizer(ABC):
     def __init__(self, options: Options) -> None:
         self.options = options
 
+    @property
+    def random(self) -> bool:
+        """Whether these options leave anything random, for a method whose card says that it is; else it runs once."""
+        return True
+
     @abstractmethod
     def quantize(self, job: Job) -> QuantizedModel:
         """Compile ``job.model``; targets that are left out stay float."""

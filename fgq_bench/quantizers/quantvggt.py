@@ -71,6 +71,11 @@ class QuantVGGT(BlockLearner):
     options: Options
 
     @property
+    def random(self) -> bool:
+        """See ``Quantizer``: only the rotation is."""
+        return self.options.rotation
+
+    @property
     def _scale_first(self) -> bool:
         return self.options.order == "scale-rotate"
 

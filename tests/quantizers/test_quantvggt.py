@@ -256,3 +256,14 @@ def test_the_audit_preset_starts_from_the_true_model(micro: VGGT, manifest: Path
 
     assert torch.equal(start_of("quantvggt:code"), start_of("quantvggt:code-asis"))
     assert not torch.equal(start_of("quantvggt:code"), start_of("quantvggt"))
+
+
+def test_without_rotation_the_seed_does_not_matter(micro: VGGT, manifest: Path) -> None:
+    def codes(seed: int) -> Tensor:
+        options: dict[str, Any] = {"epochs": 1, "rotation": False}
+        made = api.quantize(micro, "quantvggt", "w4a4", seed=seed, overrides=options, calibration=str(manifest))
+        return made.linears[f"{BLOCK}.mlp.fc1"].codes
+
+    assert torch.equal(codes(0), codes(1))
+    assert not find_method("quantvggt", {"rotation": False}).is_random
+    assert find_method("quantvggt").is_random
