@@ -27,12 +27,16 @@ from fgq_bench.loaders.raycast import render
 from fgq_bench.models.checkpoints import model_hash
 from fgq_bench.models.layers import Block
 from fgq_bench.models.vggt import VGGT
+from fgq_bench.probing import probe
+from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.flatness import initial_parameters, quantized_block
 from fgq_bench.quantizers.learned_linear import Grids
 from fgq_bench.quantizers.reconstruction import Schedule, reconstruct
+from fgq_bench.sensitivity import quantized_stage
+from fgq_bench.task_losses import total_loss
 
 
 def median_seconds(function: Callable[[], object], repeats: int = 5) -> float:
@@ -156,3 +160,28 @@ def test_search_methods_against_the_calibration_pass(
         "one capture of all statistics",
     )
     assert ratio > 0.2
+
+
+@pytest.mark.parametrize("name", ["aggregator.frame_blocks.0", "aggregator.frame_blocks.3"])
+def test_one_candidate_of_the_task_aware_search(benchmark: BenchmarkFixture, tiny: VGGT, name: str) -> None:
+    """From cached inputs of the block, dense heads compiled, against the whole eager network: an early and a late
+    block, eight clips.
+    """
+    data = Calibration(tiny, "hash", CalibrationClips(load_manifest("procedural-64x4"), {}), "float32", None)
+    stage = next(each for each in probe(data, 8) if each.name == name)
+    linear = stage.module.get_submodule("mlp.fc1")
+    assert isinstance(linear, torch.nn.Linear)
+    rounded = {f"{name}.mlp.fc1": QuantLinear.from_float(linear.weight, linear.bias, Scheme.parse("w4a16g64"))}
+    weights = {"camera": 1.0, "depth": 0.1, "points": 0.1, "geometry": 1.0}
+    images = torch.stack([clip for clip, _ in zip(data.clips, range(8), strict=False)])
+    whole = QuantizedModel(rounded, {}).install(tiny, execute)
+
+    @torch.no_grad()
+    def plain() -> float:
+        return total_loss(whole(images), stage.labels[0], weights).item()
+
+    ratio = compare(
+        benchmark, lambda: stage.loss(quantized_stage(stage, rounded), weights), plain, "whole eager network"
+    )
+    assert stage.loss(quantized_stage(stage, rounded), weights) == pytest.approx(plain(), rel=1e-3)
+    assert ratio > (1.05 if name.endswith("0") else 1.5)
