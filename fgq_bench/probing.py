@@ -96,10 +96,10 @@ def probe(calibration: Calibration, clips: int, truth: bool = False) -> Iterator
         with evaluation_precision(model.device, dtype):
             return function(*arguments)
 
-    labels = [Labels.of(run(_run, model, run(model.begin, chunk))) for chunk in chunks]
+    states = [run(model.begin, chunk) for chunk in chunks]
+    labels = [Labels.of(run(_run, model, state)) for state in states]
     if truth:
         labels = [_truth(truths[index * size : (index + 1) * size], each) for index, each in enumerate(labels)]
-    states = [run(model.begin, chunk) for chunk in chunks]
     while True:
         steps = [step for state in states if (step := run(model.next_stage, state)) is not None]
         if not steps:
@@ -110,9 +110,7 @@ def probe(calibration: Calibration, clips: int, truth: bool = False) -> Iterator
 
 def _run(model: ReconstructionModel, state: State) -> Predictions:
     """All that is left of a pass; the dense heads, most of its cost and the same for every change, are compiled."""
-    while (step := model.next_stage(state)) is not None:
-        state = model.advance(state, run_stage(step))
-    out: Predictions = compiled(_finish)(model, state)
+    out: Predictions = compiled(_finish)(model, model.run_stages(state))
     return out
 
 

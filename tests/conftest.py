@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from fgq_bench.calibration.calibration import Calibration
+from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.loaders.base import open_dataset
@@ -62,6 +65,14 @@ def micro() -> VGGT:
     return VGGT(MICRO).eval().requires_grad_(False)
 
 
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Nothing is compiled: a few steps are not worth it."""
+    torch.compiler.set_stance("force_eager")
+    yield
+    torch.compiler.set_stance("default")
+
+
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibration manifest of 4 clips of 2 frames, from both procedural families."""
@@ -69,3 +80,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("manifests") / "four.json"
     sample_random("four", pools, 4, 2, 0).save(path)
     return path
+
+
+@pytest.fixture
+def data(micro: VGGT, manifest: Path, tmp_path: Path) -> Calibration:
+    """The random model on the test manifest."""
+    return Calibration(micro, "hash", CalibrationClips(load_manifest(str(manifest)), {}), "float32", tmp_path)

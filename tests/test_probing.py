@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,17 +23,7 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.sensitivity import measure, quantized_stage
 from fgq_bench.task_losses import Labels, geometry_loss, heads, task_loss, total_loss
 
-
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
-
-
-@pytest.fixture
-def data(micro: VGGT, manifest: Path, tmp_path: Path) -> Calibration:
-    return Calibration(micro, "hash", CalibrationClips(load_manifest(str(manifest)), {}), "float32", tmp_path)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def test_the_float_stage_changes_nothing(data: Calibration) -> None:

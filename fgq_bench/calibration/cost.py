@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from fgq_bench.calibration.stream import linears_inside
+from fgq_bench.calibration.stream import linears_inside, watched_inputs
 from fgq_bench.models.interface import ReconstructionModel, call_stage
 
 FP32 = 4  # bytes
@@ -67,15 +67,11 @@ def estimate(
         left -= set(linears)
         seen: list[tuple[int, int]] = []  # tokens and width of every input of a target
 
-        def watch(linear: nn.Module, inputs: tuple[Tensor, ...], seen: list[tuple[int, int]] = seen) -> None:
-            width = inputs[0].shape[-1]
-            seen.append((inputs[0].numel() // width, width))
+        def watch(_name: str, x: Tensor, seen: list[tuple[int, int]] = seen) -> None:
+            seen.append((x.numel() // x.shape[-1], x.shape[-1]))
 
-        handles = [linear.register_forward_pre_hook(watch) for linear in linears.values()]
-        with FlopCounterMode(display=False) as counter:
+        with watched_inputs(linears, watch), FlopCounterMode(display=False) as counter:
             output = call_stage(step.module, step.x, step.rotary)
-        for handle in handles:
-            handle.remove()
         state = model.advance(state, output)
         forward += counter.get_total_flops() * clips
         statistics += sum(2.0 * tokens * width**2 for tokens, width in seen) * clips

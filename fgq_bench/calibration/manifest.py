@@ -88,6 +88,12 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def read_clip(dataset: Dataset, clip: Clip) -> Scene:
+    """The clip's frames, in its order, with the ground truth that ``dataset`` has."""
+    listed = dataset.frames[clip.sequence]
+    return dataset.load(clip.sequence).select([listed.index(frame) for frame in clip.frames])
+
+
 def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
     """The manifest asked for, else the model's own; raises UserError where there is neither."""
     if asked is None and own is None:
@@ -177,7 +183,7 @@ class CalibrationClips:
             raise UserError(
                 f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
             )
-        return dataset.load(clip.sequence).select([listed.index(frame) for frame in clip.frames])
+        return read_clip(dataset, clip)
 
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""

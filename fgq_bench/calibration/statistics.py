@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fgq_bench.calibration.stream import Stage
+from fgq_bench.calibration.stream import Stage, watched_inputs
 from fgq_bench.models.interface import TOKEN_TYPES
 
 
@@ -76,21 +75,6 @@ class _Accumulator:
         return LinearStatistics(self.count, self.absmax, self.abs_sum, self.moment * (2 / self.count.sum()))
 
 
-@contextmanager
-def _watched(linears: dict[str, nn.Linear], types: Tensor, chosen: Tensor) -> Iterator[dict[str, _Accumulator]]:
-    found = {name: _Accumulator(linear.in_features, types, chosen) for name, linear in linears.items()}
-
-    def hook(name: str) -> object:
-        return linears[name].register_forward_pre_hook(lambda _, inputs: found[name].add(inputs[0]))
-
-    handles = [hook(name) for name in linears]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
-
-
 def collect(stage: Stage, targets: Iterable[str], patches_only: bool = False) -> dict[str, LinearStatistics]:
     """Run ``stage`` on all its clips and return the statistics of those ``targets`` that belong to it.
 
@@ -99,6 +83,8 @@ def collect(stage: Stage, targets: Iterable[str], patches_only: bool = False) ->
     """
     patches = stage.token_types == TOKEN_TYPES.index("patch")
     chosen = patches if patches_only and patches.any() else torch.ones_like(patches)
-    with _watched(stage.linears(targets), stage.token_types, chosen) as found:
+    linears = stage.linears(targets)
+    found = {name: _Accumulator(linear.in_features, stage.token_types, chosen) for name, linear in linears.items()}
+    with watched_inputs(linears, lambda name, x: found[name].add(x)):
         stage.outputs  # noqa: B018
     return {name: accumulator.finish() for name, accumulator in found.items()}

@@ -6,7 +6,8 @@ number of blocks. A global block gets the tokens of all frames of a clip in a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,17 +54,28 @@ class Stage:
 
     def _inner(self, name: str, block: Block) -> Stage:
         inputs: list[Tensor] = []
-        handle = block.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-        try:
+        with watched_inputs({name: block}, lambda _, x: inputs.append(x)):
             for x in self.inputs:
                 self.run(x)
-        finally:
-            handle.remove()
         return Stage(name, block, inputs, None, self.token_types, self.compute_dtype)
 
     def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
         """Those of ``targets`` that belong to this stage, by name."""
         return linears_inside(self.module, self.name, targets)
+
+
+@contextmanager
+def watched_inputs(modules: Mapping[str, nn.Module], watch: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """While active, ``watch(name, x)`` is told of the first argument of every call of ``modules``."""
+    handles = [
+        module.register_forward_pre_hook(lambda _, arguments, name=name: watch(name, arguments[0]))
+        for name, module in modules.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def linears_inside(module: nn.Module, name: str, targets: Iterable[str]) -> dict[str, nn.Linear]:

@@ -100,11 +100,15 @@ class ReconstructionModel(nn.Module, ABC):
     def add_camera_tokens(self, tokens: Tensor) -> None:
         """Show the camera head ``tokens`` [n, 2C] behind those of the frames, in every later pass."""
 
-    def resume(self, state: State) -> Predictions:
-        """Run all that is left of a pass."""
+    def run_stages(self, state: State) -> State:
+        """The pass after all stages that are left."""
         while (step := self.next_stage(state)) is not None:
             state = self.advance(state, run_stage(step))
-        return self.finish(state)
+        return state
+
+    def resume(self, state: State) -> Predictions:
+        """Run all that is left of a pass."""
+        return self.finish(self.run_stages(state))
 
     def forward(self, images: Tensor) -> Predictions:
         """Predict for ``images`` [B, S, 3, H, W] in [0, 1]."""

@@ -7,7 +7,7 @@ artefact. What a block has learned is kept with the calibration, so that an inte
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -66,16 +66,11 @@ class BlockLearner(Quantizer):
         overrides: dict[str, Tensor] = {}
         blocks = block_names(job.targets)
         prepared = self.prepare(job, blocks)
-        schemes, left = self.schemes(job), set(blocks)
-        for stage in self.stages(job) if left else ():
-            for inner in stage.blocks():
-                if inner.name in left:
-                    made, changed = self._fit(job, inner, schemes.get(inner.name, job.scheme), prepared)
-                    linears |= made
-                    overrides |= changed
-                    left.discard(inner.name)
-            if not left:
-                break
+        schemes = self.schemes(job)
+        for block in find_blocks(self.stages(job), blocks):
+            made, changed = self._fit(job, block, schemes.get(block.name, job.scheme), prepared)
+            linears |= made
+            overrides |= changed
         rest = [name for name in job.targets if not any(name.startswith(f"{block}.") for block in blocks)]
         return job.product(linears | {name: job.round(name) for name in rest}, overrides)
 
@@ -91,3 +86,15 @@ class BlockLearner(Quantizer):
             reconstruct(forward, parameters, fixed, stage, weights, self.schedule())
             job.calibration.keep(place, parameters)
         return self.export(job, stage.name, block, parameters, scheme)
+
+
+def find_blocks(stages: Iterator[Stage], names: Iterable[str]) -> Iterator[Stage]:
+    """The blocks called ``names`` as a pass comes to them; it ends with the last, and never begins if there are none."""
+    left = set(names)
+    for stage in stages if left else ():
+        for block in stage.blocks():
+            if block.name in left:
+                yield block
+                left.discard(block.name)
+        if not left:
+            return

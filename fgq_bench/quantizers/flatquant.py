@@ -13,7 +13,7 @@ from fgq_bench.quantizers.base import Job, Quantizer
 from fgq_bench.quantizers.block_learner import BlockLearner, Exported
 from fgq_bench.quantizers.export import export_block
 from fgq_bench.quantizers.flatness import SCALED, initial_parameters, quantized_block
-from fgq_bench.quantizers.learned_linear import Grids, switch_off
+from fgq_bench.quantizers.learned_linear import Grids, switch_clipping
 from fgq_bench.quantizers.reconstruction import Forward, Schedule
 from fgq_bench.quantizers.smoothquant import smoothing_multiplier
 
@@ -64,11 +64,7 @@ class FlatQuant(BlockLearner):
             scales[name] = smoothing_multiplier(maximum, weight, o.alpha) if o.diagonal else torch.ones_like(maximum)
         parameters = initial_parameters(block, scales, scheme, prepared)
         fixed: set[str] = set() if o.diagonal else {name for name in parameters if name.startswith("scale.")}
-        if not (o.lwc and scheme.quantizes_weights):
-            fixed |= switch_off(parameters, "weight_clip")
-        if not (o.lac and scheme.quantizes_activations):
-            fixed |= switch_off(parameters, "input_clip")
-        return parameters, fixed
+        return parameters, fixed | switch_clipping(parameters, scheme, o.lwc, o.lac)
 
     def forward(self, block: Block, scheme: Scheme) -> Forward:
         """See ``BlockLearner``."""

@@ -50,9 +50,12 @@ def initial_clips(weights: dict[str, Tensor], scheme: Scheme) -> dict[str, Tenso
     return clips
 
 
-def switch_off(parameters: dict[str, Tensor], prefix: str) -> set[str]:
-    """Take all clipping whose name starts with ``prefix`` out of ``parameters``, in place; returns those names."""
-    off = {name for name in parameters if name.startswith(prefix)}
+def switch_clipping(parameters: dict[str, Tensor], scheme: Scheme, lwc: bool, lac: bool) -> set[str]:
+    """Take the clipping that is switched off, or that ``scheme`` has no use for, out of ``parameters``, in place;
+    returns those names.
+    """
+    used = {"weight_clip": lwc and scheme.quantizes_weights, "input_clip": lac and scheme.quantizes_activations}
+    off = {name for name in parameters for prefix, on in used.items() if name.startswith(prefix) and not on}
     parameters.update({name: torch.full_like(parameters[name], OFF) for name in off})
     return off
 

@@ -6,25 +6,24 @@ Paper and released code differ; both are presets. The card names what the paper 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from fgq_bench.calibration.stream import Stage
+from fgq_bench.calibration.stream import Stage, watched_inputs
 from fgq_bench.models.interface import ROLES
 from fgq_bench.models.layers import Block, Rotary, at_least_float32
 from fgq_bench.quant.linear import QuantLinear, find_linear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Diagonal, Hadamard, Transform
 from fgq_bench.quantizers.base import Job, Quantizer
-from fgq_bench.quantizers.block_learner import BlockLearner, Exported
+from fgq_bench.quantizers.block_learner import BlockLearner, Exported, find_blocks
 from fgq_bench.quantizers.dual_smoothing import initial_parameters, rotation_factors, smoothed_block
 from fgq_bench.quantizers.export import LearnedClipping
-from fgq_bench.quantizers.learned_linear import Grids, input_clip, switch_off, weight_clip
+from fgq_bench.quantizers.learned_linear import Grids, input_clip, switch_clipping, weight_clip
 from fgq_bench.quantizers.reconstruction import Forward, Schedule
 from fgq_bench.quantizers.scaling import norm_before, scaled_norm
 from fgq_bench.quantizers.smoothquant import smoothing_multiplier
@@ -98,16 +97,9 @@ class QuantVGGT(BlockLearner):
                 width = find_linear(job.model, name)[0].shape[1]
                 rotations[name] = Hadamard.random(width, generator).to(job.model.device)
         maxima: dict[str, Tensor] = {}
-        left = set(blocks) if self.options.scale else set()
-        for stage in job.calibration.stages() if left else ():
-            for inner in stage.blocks():
-                if inner.name in left:
-                    with _largest(inner, {} if self._scale_first else rotations) as found:
-                        inner.outputs  # noqa: B018
-                    maxima |= {name: self._maximum(torch.stack(each)) for name, each in found.items()}
-                    left.discard(inner.name)
-            if not left:
-                break
+        for block in find_blocks(job.calibration.stages(), blocks if self.options.scale else ()):
+            found = _largest(block, {} if self._scale_first else rotations)
+            maxima |= {name: self._maximum(torch.stack(each)) for name, each in found.items()}
         return Prepared(rotations, maxima)
 
     def _maximum(self, largest: Tensor) -> Tensor:
@@ -138,11 +130,7 @@ class QuantVGGT(BlockLearner):
         fixed = {name for name in parameters if name.startswith("signs.")}
         if not o.scale:
             fixed |= {name for name in parameters if name.startswith("scale.")}
-        if not (o.lwc and scheme.quantizes_weights):
-            fixed |= switch_off(parameters, "weight_clip")
-        if not (o.lac and scheme.quantizes_activations):
-            fixed |= switch_off(parameters, "input_clip")
-        return parameters, fixed
+        return parameters, fixed | switch_clipping(parameters, scheme, o.lwc, o.lac)
 
     def forward(self, block: Block, scheme: Scheme) -> Forward:
         """See ``BlockLearner``."""
@@ -181,25 +169,16 @@ class QuantVGGT(BlockLearner):
         return linears, overrides
 
 
-@contextmanager
-def _largest(stage: Stage, rotations: dict[str, Hadamard]) -> Iterator[dict[str, list[Tensor]]]:
-    """While active, collects max |x_j| over tokens [batch, in] of every linear's input, rotated where it has a
-    rotation, clip by clip.
-    """
+def _largest(stage: Stage, rotations: dict[str, Hadamard]) -> dict[str, list[Tensor]]:
+    """max |x_j| over tokens [batch, in] of every linear's input, rotated where it has a rotation, clip by clip."""
     found: dict[str, list[Tensor]] = {f"{stage.name}.{role}": [] for role in ROLES}
 
-    def hook(name: str) -> object:
-        def watch(_linear: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            with torch.autocast(inputs[0].device.type, enabled=False):  # the hook runs inside that of the pass
-                x = at_least_float32(inputs[0].detach())
-                x = rotations[name](x) if name in rotations else x
-                found[name].append(x.abs().amax(1))
+    def watch(name: str, x: Tensor) -> None:
+        with torch.autocast(x.device.type, enabled=False):  # this runs inside that of the pass
+            x = at_least_float32(x.detach())
+            x = rotations[name](x) if name in rotations else x
+            found[name].append(x.abs().amax(1))
 
-        return stage.module.get_submodule(name.removeprefix(f"{stage.name}.")).register_forward_pre_hook(watch)
-
-    handles = [hook(name) for name in found]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
+    with watched_inputs(stage.linears(found), watch):
+        stage.outputs  # noqa: B018
+    return found

@@ -61,7 +61,7 @@ class QVGGT(Quantizer):
     options: Options
 
     def quantize(self, job: Job) -> QuantizedModel:
-        """See ``Quantizer``; raises UserError for a published list that is not this model's, and too few clips."""
+        """See ``Quantizer``; raises UserError for a published list that is not this model's."""
         protected = self.protected(job)
         targets = [
             name for name in job.targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,7 @@ SHORT = (
 )
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    """Compiling takes minutes; the numbers under test do not need it."""
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def make(folder: Path, recipe: tuple[Phase, ...] = SHORT) -> Trainer:

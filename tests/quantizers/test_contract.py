@@ -33,12 +33,7 @@ QUANTIZING = [method for method in METHODS if method != "fp"]
 SCHEMES = ["w8a8", "w4a4", "w4a4-astatic", "w4a16g12", "w3a16", "w2a16-wasym"]
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    """Nothing is compiled here: two steps of training are not worth it."""
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,7 @@ from fgq_bench.quantizers.flatness import initial_parameters, quantized_block
 from fgq_bench.quantizers.learned_linear import Grids
 from fgq_bench.quantizers.reconstruction import Schedule, reconstruct
 
-
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,7 @@ from fgq_bench.registry import find_method
 BLOCK = "aggregator.global_blocks.1"
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def clips(count: int = 4) -> list[Tensor]:

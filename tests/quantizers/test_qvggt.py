@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from fgq_bench import api
 from fgq_bench.calibration.calibration import Calibration
-from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.calibration.statistics import LinearStatistics
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.reference import execute
@@ -35,16 +33,7 @@ from fgq_bench.task_losses import Labels, total_loss
 SHORT: dict[str, Any] = {"grid": 2, "probe_clips": 2}
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    torch.compiler.set_stance("force_eager")
-    yield
-    torch.compiler.set_stance("default")
-
-
-@pytest.fixture
-def data(micro: VGGT, manifest: Path, tmp_path: Path) -> Calibration:
-    return Calibration(micro, "hash", CalibrationClips(load_manifest(str(manifest)), {}), "float32", tmp_path)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def quantizer(**options: Any) -> QVGGT:
