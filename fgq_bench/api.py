@@ -9,6 +9,7 @@ from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.compiling import compile_model
+from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model, model_hash
@@ -69,11 +70,13 @@ def load_quantized(path: str | Path, model: VGGT, backend: str = "reference") ->
     """A copy of the float ``model`` with the quantized linears of file ``path``, executed by ``backend``.
 
     Raises:
-        UserError: missing or foreign file; made from other weights than ``model``'s; unknown backend.
+        UserError: missing or foreign file; made from other weights than ``model``'s; unknown backend, or one that
+            cannot run here.
     """
     quantized = QuantizedModel.load(Path(path))
     quantized.check_made_from(model_hash(model), str(path))
-    return quantized.install(model, find_backend(backend).load())
+    small, _ = install(quantized, model, find_backend(backend))
+    return small
 
 
 def evaluate(

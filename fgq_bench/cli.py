@@ -22,6 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results, artifacts, cache and report.")]
 Methods = Annotated[list[str], typer.Option("--method", "-m", help="NAME[:PRESET]; repeatable.")]
 Schemes = Annotated[list[str], typer.Option("--scheme", "-b", help="For example w4a4, w4a16g64; repeatable.")]
+Subjects = Annotated[list[str], typer.Option("--subject", help="layers, blocks, aggregator or model; repeatable.")]
 Datasets = Annotated[list[str], typer.Option("--dataset", "-d", help="Repeatable.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Default: all of the data set; repeatable.")]
 Model = Annotated[str, typer.Option(help="See `fgq-bench list models`.")]
@@ -321,6 +322,65 @@ def inspect(
     from fgq_bench.commands.inspection import inspect_model
 
     inspect_model(output, model, checkpoint, dataset, root or [], limit, device)
+
+
+@app.command()
+def latency(
+    subject: Subjects = ["layers"],  # noqa: B006
+    method: Methods = ["rtn"],  # noqa: B006
+    scheme: Schemes = ["w4a4", "w8a8"],  # noqa: B006
+    model: Annotated[str, typer.Option(help="Without a checkpoint, vggt-1b has random weights.")] = "vggt-1b",
+    checkpoint: Checkpoint = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa+dino",
+    backend: Annotated[str | None, typer.Option(help="See `fgq-bench list backends` (default: the device's).")] = None,
+    tokens: Annotated[list[int] | None, typer.Option(min=1, help="Rows of single layers; repeatable.")] = None,
+    frames: Annotated[list[int] | None, typer.Option(min=1, help="Images of networks; repeatable.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Pixels of an image (default: the model's).")] = None,
+    seconds: Annotated[float, typer.Option(help="Of timing per case, beyond three rounds.")] = 10.0,
+    calibration: Calibration = None,
+    device: Device = "cpu",
+    output: Output = _RUNS,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Time again what is stored.")] = False,
+) -> None:
+    """Time quantized layers and networks beside bf16, interleaved; keeps raw samples, memory and where time goes."""
+    from fgq_bench.commands.latency import Options, measure_latency
+
+    options = Options(
+        model, checkpoint, subject, method, scheme, scope, backend, tokens or [], frames or [], size, seconds, device,
+        calibration,
+    )  # fmt: skip
+    raise typer.Exit(measure_latency(options, output, overwrite))
+
+
+@app.command()
+def parity(
+    method: Methods,
+    scheme: Schemes,
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="A data set.")] = "procedural-objects",
+    backend: Annotated[str, typer.Option(help="See `fgq-bench list backends`.")] = "cpu",
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    root: Roots = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
+    set_: Overrides = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="The first N sequences.")] = 8,
+    device: Device = "cpu",
+    calibration: Calibration = None,
+    output: Output = _RUNS,
+    as_json: Json = False,
+) -> None:
+    """Compare a backend with the reference: codes and sums of every layer, and predictions end to end."""
+    from fgq_bench.commands.parity import check_parity
+    from fgq_bench.commands.parsing import parse_roots
+    from fgq_bench.planning import Request
+    from fgq_bench.registry import parse_overrides
+
+    request = Request(
+        method, scheme, [dataset], None, model, checkpoint, [scope], [seed], backend, parse_overrides(set_ or []),
+        parse_roots(root or []), None, limit, device, calibration,
+    )  # fmt: skip
+    check_parity(request, output, as_json)
 
 
 @app.command()

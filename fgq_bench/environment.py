@@ -57,6 +57,13 @@ def devices() -> list[str]:
     return ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
 
 
+def device_name(kind: str) -> str:
+    """What a torch device such as ``cpu`` or ``cuda:0`` is called."""
+    import torch
+
+    return torch.cuda.get_device_name(kind) if kind.startswith("cuda") else cpu_name()
+
+
 @cache
 def cpp_compiler() -> str | None:
     """Path of the C++ compiler that torch.compile needs on a CPU, None if there is none."""

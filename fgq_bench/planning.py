@@ -162,7 +162,7 @@ def _schemes(method: Method) -> list[Scheme]:
 
 def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
-    find_backend(request.backend)
+    find_backend(request.backend).load(loaded.model.device.type)  # refuses what cannot run here
     methods = [find_method(text, request.overrides) for text in request.methods]
     schemes = [Scheme.parse(text) for text in request.schemes]
     for method in methods:

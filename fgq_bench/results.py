@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,11 +33,12 @@ class Result:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     sequences: list[dict[str, Any]] = field(default_factory=list)
     bytes: dict[str, int] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)  # what ran as integers; empty on ``reference``
     schema: int = SCHEMA
 
     @property
     def labels(self) -> dict[str, str]:
-        """What a person calls this cell: model, dataset, task, method, scheme."""
+        """What a person calls this cell: model, dataset, task, method, scheme (of an accuracy result)."""
         c = self.conditions
         method = c["method"]["name"] + (f":{c['preset']}" if c.get("preset") else "")
         return {
@@ -44,8 +46,16 @@ class Result:
             "scheme": c["scheme"],
         }  # fmt: skip
 
+    def values(self) -> dict[str, Any]:
+        """The file's content: every field, ``execution`` only where there is something to say."""
+        return {key: value for key, value in asdict(self).items() if value or key != "execution"}
+
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last."""
+        if self.kind == "latency":
+            c = self.conditions
+            machine = re.sub(r"[^a-z0-9]+", "-", c["device"]["name"].lower()).strip("-")
+            return Path(c["model"]["name"], "latency", machine, c["subject"], f"{c['case']}-{self.key[:12]}.json")
         n = self.labels
         method = n["method"].replace(":", "+")
         return Path(n["model"], n["dataset"], n["task"], f"{method}-{n['scheme']}-{self.key[:12]}.json")
@@ -76,7 +86,7 @@ class Store:
         """Write a result and, beside it, how it was made (``meta``: seconds, memory, environment, command)."""
         path = self.root / result.path()
         write_json(path.with_suffix(".meta.json"), meta)
-        write_json(path, asdict(result))
+        write_json(path, result.values())
 
     def all(self) -> list[Result]:
         """Every stored result in path order."""

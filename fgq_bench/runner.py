@@ -18,12 +18,15 @@ import torch
 from fgq_bench.compiling import compiled
 from fgq_bench.environment import describe
 from fgq_bench.errors import OutputError, UserError
+from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import SceneCache
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.workload import linear_flops
 from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache, predict
+from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.size import count_bytes
 from fgq_bench.results import Result, Store
 from fgq_bench.tasks.aggregate import summarize
@@ -147,10 +150,7 @@ class Sweep:
         run = item.run
         quantized = compiled(self.workspace.artifacts, self.workspace.calibrations, run)
         sizes = count_bytes(run.loaded.model, quantized)
-        if run.scheme.is_float:
-            model = run.loaded.model
-        else:
-            model = quantized.install(run.loaded.model, find_backend(run.backend).load())
+        model, execution = _executable(run, quantized)
         tasks = [find_task(cell.conditions["task"]["name"]) for cell in item.cells]
         fields, reference = fields_read(tasks), run.reference()
 
@@ -165,7 +165,10 @@ class Sweep:
             lambda scene: self._predict(run, model, scene, fields),
             lambda scene: self._predict(reference, run.loaded.model, scene, fields),
         )
-        return [_filled(cell, task, scores[task.name], sizes) for cell, task in zip(item.cells, tasks, strict=True)]
+        return [
+            replace(_filled(cell, task, scores[task.name]), bytes=sizes, execution=execution)
+            for cell, task in zip(item.cells, tasks, strict=True)
+        ]
 
     def _predict(
         self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]
@@ -178,9 +181,23 @@ class Sweep:
         return cached
 
 
-def _filled(cell: Result, task: Task, scores: list[SequenceScore], sizes: dict[str, int]) -> Result:
+def _executable(run: Run, quantized: QuantizedModel) -> tuple[ReconstructionModel, dict[str, Any]]:
+    """The model that predicts, and what of it runs as integers (nothing to say where nothing is quantized, and of
+    ``reference``, which emulates).
+    """
+    if run.scheme.is_float:
+        return run.loaded.model, {}
+    backend = find_backend(run.backend)
+    model, placement = install(quantized, run.loaded.model, backend)
+    if not backend.kernels:
+        return model, {}
+    size = run.dataset.card.image_size
+    return model, placement.summary(linear_flops(run.loaded.model, 1, (size, size)))
+
+
+def _filled(cell: Result, task: Task, scores: list[SequenceScore]) -> Result:
     rows = [{"sequence": s.sequence, "category": s.category, "weight": s.weight, **s.values} for s in scores]
-    return replace(cell, metrics=summarize(task, scores), bytes=sizes, sequences=rows)
+    return replace(cell, metrics=summarize(task, scores), sequences=rows)
 
 
 def _meta(seconds: float, run: Run) -> dict[str, Any]:

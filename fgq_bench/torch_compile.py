@@ -1,4 +1,4 @@
-"""torch.compile for code that runs many times on one shape: on where torch can compile, eager elsewhere."""
+"""torch.compile where torch can compile, eager elsewhere: for code that runs often, on one shape or on any."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch._functorch.config as partitioner
 from fgq_bench.environment import cpp_compiler
 
 _log = logging.getLogger(__name__)
+RECOMPILE_LIMIT = 64  # widths, dtypes and switches each have a graph of their own
 
 
 @cache
@@ -31,9 +32,22 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     fast = torch.compile(function, dynamic=False)
 
     def call(*arguments: Any) -> Any:
-        limit = torch._dynamo.config.patch(recompile_limit=64)  # widths and switches each have a graph of their own
+        limit = torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT)
         with limit, partitioner.patch(aggressive_recomputation=True), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # torch's own look
             return fast(*arguments)
 
     return call
+
+
+@cache
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` of a few pointwise operations and row reductions as one loop, whatever the shapes; inference only.
+
+    Nothing but torch's own guards runs before the loop: it is called for every linear layer.
+    """
+    if cpp_compiler() is None:
+        _log.warning("no C++ compiler: inputs and outputs of integer products are scaled in several passes, slower")
+        return function
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
+    return torch.compile(function, dynamic=True)

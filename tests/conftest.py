@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from samples import GOLDEN, MICRO
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
@@ -17,22 +18,6 @@ from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
-
-GOLDEN = Path(__file__).parent / "golden"
-MICRO = VGGTConfig(
-    dim=48,
-    heads=4,
-    depth=4,
-    vit_depth=2,
-    vit_heads=4,
-    vit_grid=4,
-    camera_depth=2,
-    camera_heads=4,
-    dpt_features=16,
-    dpt_channels=(8, 16, 32, 32),
-    dpt_levels=(0, 1, 2, 3),
-    image_size=56,
-)
 
 
 def pytest_configure() -> None:

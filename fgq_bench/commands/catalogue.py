@@ -23,7 +23,10 @@ def catalogue(kind: str) -> dict[str, dict[str, Any]]:
     if kind == "backends":
         from fgq_bench.kernels.registry import BACKENDS
 
-        return {name: {"name": name, "summary": backend.summary} for name, backend in BACKENDS.items()}
+        return {
+            name: {"name": name, "summary": backend.summary, "here": backend.missing() or "yes"}
+            for name, backend in BACKENDS.items()
+        }
     if kind == "models":
         from fgq_bench.models.checkpoints import MODELS
 
@@ -53,7 +56,8 @@ def list_kind(kind: str, as_json: bool) -> None:
     if as_json:
         print_json(list(entries.values()))
     else:
-        print_rows(kind, [{"name": name, "summary": entry["summary"]} for name, entry in entries.items()])
+        shown = [key for key in ("name", "summary", "here") if all(key in entry for entry in entries.values())]
+        print_rows(kind, [{key: entry[key] for key in shown} for entry in entries.values()])
 
 
 def show_name(name: str, figure: Path | None, roots: list[str], as_json: bool) -> None:

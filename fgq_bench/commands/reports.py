@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from fgq_bench.cards import ReportCard, card_names, load_card
@@ -13,6 +12,8 @@ from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.figures.report_figures import write_report_figures
 from fgq_bench.reporting.formats import find_format, to_markdown
+from fgq_bench.reporting.latency.report import NAME as LATENCY
+from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
 from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.tables import Table, build_tables, plan_reports
 from fgq_bench.results import Result, Store
@@ -27,8 +28,12 @@ def render(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Render one report, or all that have a quantized result; print them, write them with the results they show, or fill a file."""
-    cards = [load_card(ReportCard, chosen) for chosen in ([name] if name else card_names("reports"))]
+    """Render one report, or all that have a quantized result; print them, write them with the results they show, or fill a file.
+
+    ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored.
+    """
+    names = [] if name == LATENCY else [name] if name else card_names("reports")
+    cards = [load_card(ReportCard, chosen) for chosen in names]
     store = Store(results)
     if not results.is_dir():
         raise UserError(
@@ -39,18 +44,20 @@ def render(
         for card, runs in plan_reports(cards, limit)
         if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
-    if not planned:
-        raise UserError(f"{results}: no result of any report is stored here")
+    measured = latency_tables(store) if name in (None, LATENCY) else []
+    if not planned and not measured:
+        raise UserError(f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here")
     if fill is not None:
         _fill(fill, planned, store)
     if output is not None:
         cache = PredictionCache(results.parent / "cache" / "predictions")
         used = write_reports(planned, store, cache, output, formats)
+        used += write_latency_report(store, output, formats) if measured else []
         if not results.resolve().is_relative_to(output.resolve()):
             copy_results(used, output)
     if fill is not None or output is not None:
         return
-    tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]]
+    tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]] + measured
     if as_json:
         print_json([_table_json(table) for table in tables])
         return
@@ -94,7 +101,7 @@ def write_reports(
 def copy_results(results: list[Result], output: Path) -> None:
     """Write the results that the reports show to ``output``/results, so that the folder stands for itself."""
     for result in results:
-        write_json(output / "results" / result.path(), asdict(result))
+        write_json(output / "results" / result.path(), result.values())
 
 
 def _write_if_changed(path: Path, text: str) -> bool:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.errors import UserError
 from fgq_bench.models.layers import at_least_float32
-from fgq_bench.quant.grid import exact_in_float32, product, quantize_input, to_codes
+from fgq_bench.quant.grid import Clip, exact_in_float32, product, quantize_input, to_codes
 from fgq_bench.quant.linear import QuantLinear
+from fgq_bench.quant.scheme import Scheme
 
 
-def input_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
+class InputGrid(Protocol):
+    """What says how a linear's inputs are quantized: ``QuantLinear``, or a kernel made from one."""
+
+    scheme: Scheme
+    act_scale: Tensor | None
+    act_zero: Tensor | None
+
+    @property
+    def input_clip(self) -> Clip | None:
+        """Factors on the input's minimum and maximum."""
+
+
+def input_codes(x: Tensor, linear: InputGrid) -> tuple[Tensor, Tensor]:
     """Centred codes [..., in] (floating point) and scales, broadcastable to [..., 1], of the transformed input ``x``."""
     scheme = linear.scheme
     if linear.scheme.has_static_inputs:
@@ -22,7 +37,7 @@ def input_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
     )
 
 
-def _static_codes(x: Tensor, linear: QuantLinear) -> tuple[Tensor, Tensor]:
+def _static_codes(x: Tensor, linear: InputGrid) -> tuple[Tensor, Tensor]:
     """Codes like ``x`` [..., tokens, in] and scales [tokens, 1] of stored grids, which repeat frame by frame."""
     if linear.act_scale is None:
         raise RuntimeError("QuantLinear has no static scales: calibrate them first (fgq_bench.calibration.ranges)")

@@ -1,4 +1,4 @@
-"""Backends by name; nothing heavy is imported until one is chosen."""
+"""Backends by name: which kernels may run a quantized model's linears; nothing heavy is imported until one is used."""
 
 from __future__ import annotations
 
@@ -6,37 +6,70 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fgq_bench.errors import UserError
 from fgq_bench.suggest import unknown
 
 if TYPE_CHECKING:
-    from fgq_bench.quant.linear import Executor
+    from fgq_bench.kernels.kernel import Kernel
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A way to execute quantized linears."""
+    """Kernels in order of preference: the first one that takes a layer runs it, ``reference`` runs the rest."""
 
     name: str
     summary: str
-    executor: str  # "module:function"
+    kernels: tuple[str, ...]  # "module:Class" under fgq_bench.kernels
 
-    def load(self) -> Executor:
-        """Import and return the executor."""
-        module, _, function = self.executor.partition(":")
-        executor: Executor = getattr(import_module(module), function)
-        return executor
+    def classes(self) -> list[type[Kernel]]:
+        """Import the kernels, whether or not this machine can run them."""
+        return [load_kernel(path) for path in self.kernels]
+
+    def missing(self) -> str | None:
+        """What this machine or installation lacks to run the backend, None where nothing is missing."""
+        return next((lack for kernel in self.classes() if (lack := kernel.missing()) is not None), None)
+
+    def load(self, device_type: str) -> list[type[Kernel]]:
+        """The kernels, for a model on ``cpu`` or ``cuda``.
+
+        Raises UserError where the machine lacks what one of them needs, or they are for another device.
+        """
+        if lack := self.missing():
+            raise UserError(f"backend {self.name} cannot run here: {lack}")
+        kernels = self.classes()
+        if kernels and kernels[0].device_type != device_type:
+            raise UserError(
+                f"backend {self.name} runs on {kernels[0].device_type}, the model is on {device_type}: give --device "
+                f"{kernels[0].device_type} or another backend"
+            )
+        return kernels
 
 
+def load_kernel(path: str) -> type[Kernel]:
+    """Import ``module:Class``."""
+    module, _, name = path.partition(":")
+    kernel: type[Kernel] = getattr(import_module(f"fgq_bench.kernels.{module}"), name)
+    return kernel
+
+
+CPU_INT8, CPU_INT4_WEIGHT = "cpu.int8:CpuInt8", "cpu.weight_only:CpuInt4Weight"
+CUDA_INT8, CUDA_INT4, CUDA_INT4_WEIGHT = "cuda.int8:CudaInt8", "cuda.int4:CudaInt4", "cuda.weight_only:CudaInt4Weight"
 BACKENDS = {
     backend.name: backend
     for backend in (
+        Backend("reference", "exact integer arithmetic in floating point, any device; slow, the definition of truth", ()),
+        Backend("cpu", "the first kernel below that takes a layer", (CPU_INT8, CPU_INT4_WEIGHT)),
+        Backend("cpu-int8", "W8A8, W4A8, W4A4 and narrower on a CPU: int8 product of oneDNN", (CPU_INT8,)),
+        Backend("cpu-int4-weight", "W4A16 and narrower on a CPU: int4 product or unpacking, by tokens", (CPU_INT4_WEIGHT,)),
+        Backend("cuda", "the first kernel below that takes a layer", (CUDA_INT4, CUDA_INT8, CUDA_INT4_WEIGHT)),
+        Backend("cuda-int8", "W8A8 and narrower on an NVIDIA GPU: int8 tensor cores (Triton)", (CUDA_INT8,)),
         Backend(
-            "reference",
-            "exact integer arithmetic in floating point, any device; slow, the definition of truth",
-            "fgq_bench.kernels.reference:execute",
+            "cuda-int4",
+            "W4A4, W4A8, W4A16 on an NVIDIA GPU: weights of 4 bits in memory, int8 or bf16 tensor cores (Triton)",
+            (CUDA_INT4, CUDA_INT4_WEIGHT),
         ),
     )
-}
+}  # fmt: skip
 
 
 def find_backend(name: str) -> Backend:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgq_bench.errors import UserError
+from fgq_bench.quant.mixing import mix
 
 ODD_ORDERS = (28, 20, 12, 1)
 LARGEST_FACTOR = 64  # powers of two are multiplied in factors of at most this size
@@ -72,10 +73,9 @@ def hadamard_factors(width: int) -> tuple[int, ...]:
 
 def hadamard_transform(x: Tensor) -> Tensor:
     """``x`` [..., n] times the orthonormal Hadamard matrix of width n, factor by factor: O(n * sum of factors)."""
-    factors = hadamard_factors(x.shape[-1])
-    out = x.reshape(-1, *factors)
-    for axis, order in enumerate(factors, start=1):
-        matrix = hadamard_matrix(order).to(x.device, x.dtype)
-        out = torch.tensordot(out, matrix, ([axis], [0])).movedim(-1, axis)
-    scaled: Tensor = out.reshape(x.shape) / x.shape[-1] ** 0.5
+    out, stride = x, x.shape[-1]
+    for order in hadamard_factors(x.shape[-1]):
+        stride //= order
+        out = mix(out, hadamard_matrix(order).to(x.device, x.dtype), stride)
+    scaled: Tensor = out / x.shape[-1] ** 0.5
     return scaled

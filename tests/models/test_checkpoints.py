@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GOLDEN
 from safetensors.torch import save_file
+from samples import GOLDEN
 
 from fgq_bench.errors import UserError
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model

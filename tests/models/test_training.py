@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MICRO
+from samples import MICRO
 
 from fgq_bench.geometry import decode_pose, unproject_depth
 from fgq_bench.models.tiny import RECIPE, TINY

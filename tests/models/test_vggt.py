@@ -6,8 +6,8 @@ import csv
 
 import pytest
 import torch
-from conftest import GOLDEN, MICRO
 from safetensors.torch import load_file
+from samples import GOLDEN, MICRO
 from torch import Tensor
 
 from fgq_bench.geometry import decode_pose

@@ -15,7 +15,9 @@ from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.cards import MethodCard, Scalar, card_names, load_card
 from fgq_bench.errors import UserError
+from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.reference import execute
+from fgq_bench.kernels.registry import find_backend
 from fgq_bench.models.checkpoints import model_hash
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.quant.artifact import QuantizedModel
@@ -81,6 +83,8 @@ def test_codes_in_range_and_saved_model_predicts_the_same(
     second = QuantizedModel.load(path).install(micro, execute)(images)
     assert torch.equal(first.pose_enc, second.pose_enc)
     assert torch.equal(first.points, second.points)
+    fast, _ = install(quantized, micro, find_backend("cpu"))
+    assert torch.equal(fast(images).points, first.points), "CPU kernels compute what the reference computes"
     assert not torch.equal(first.pose_enc, micro(images).pose_enc) or method == "fp"
     assert model_hash(micro) == before
 

@@ -1,0 +1,1 @@
+"""Kernels for x86 processors, on oneDNN's and PyTorch's integer products."""

@@ -1,0 +1,1 @@
+"""Kernels for NVIDIA GPUs, made of the Triton functions in ``fgq_bench.kernels.triton``."""

@@ -1,0 +1,116 @@
+"""``cuda-int8``: W8A8 and narrower on int8 tensor cores, a byte per weight; inputs are quantized as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.kernels.kernel import Codes, IntegerKernel, centred_weight
+from fgq_bench.quant.grid import code_range
+from fgq_bench.quant.linear import QuantLinear
+from fgq_bench.quant.transforms import Diagonal
+
+MULTIPLE = 16  # of both widths
+Product = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, torch.dtype], Tensor]
+"""(codes [M, K], scale [M], weight, weight scale [N], bias [N], dtype) -> [M, N]."""
+
+
+def missing_triton() -> str | None:
+    """What is missing to run Triton kernels, None where nothing is."""
+    if find_spec("triton") is None:
+        return "Triton is not installed: pip install 'fgq-bench[gpu]'"
+    return None if torch.cuda.is_available() else "no CUDA device"
+
+
+def rows(x: Tensor) -> Tensor:
+    """``x`` [..., n] as contiguous rows [M, n]."""
+    return x.reshape(-1, x.shape[-1]).contiguous()
+
+
+def fusable(transforms: nn.ModuleList) -> bool:
+    """Whether the quantiser's own kernel does these transforms: one of any kind, and a diagonal on either side."""
+    return sum(not isinstance(each, Diagonal) for each in transforms) <= 1 and len(transforms) <= 2
+
+
+class CudaInt8(IntegerKernel):
+    """Triton product with its epilogue; LayerNorm, GELU and online transforms quantise in one pass of their own."""
+
+    name = "cuda-int8"
+    device_type = "cuda"
+
+    def __init__(self, linear: QuantLinear) -> None:
+        super().__init__(linear)
+        self.weight: Tensor
+        self.register_buffer("weight", self.layout(centred_weight(linear)))
+
+    @staticmethod
+    def layout(codes: Tensor) -> Tensor:
+        """Weight codes [out, in] as the kernel reads them."""
+        return codes.contiguous()
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """See ``Kernel``."""
+        return missing_triton()
+
+    @classmethod
+    def refusal(cls, linear: QuantLinear) -> str | None:
+        """See ``Kernel``."""
+        if linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
+            return f"widths must be multiples of {MULTIPLE}, not {linear.in_features} and {linear.out_features}"
+        return super().refusal(linear)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether inputs are quantized on a symmetric grid per token, found as they come: what the kernels do."""
+        scheme = self.scheme
+        return not (scheme.activation_asymmetric or scheme.activation_per_tensor or scheme.has_static_inputs)
+
+    def transformed(self, x: Tensor) -> Tensor:
+        """See ``Kernel``; where the quantiser transforms as well, nothing is left to do before it."""
+        return x if self.is_plain and fusable(self.transforms) else super().transformed(x)
+
+    def quantize(self, x: Tensor, dtype: torch.dtype) -> Codes:
+        """See ``IntegerKernel``: one kernel, with the transform inside."""
+        if not self.is_plain:
+            return super().quantize(x, dtype)
+        from fgq_bench.kernels.cuda.inputs import quantize
+
+        transforms = list(self.transforms) if fusable(self.transforms) else []
+        codes, scale = quantize(rows(x), transforms, *code_range(self.scheme.activation_bits), self.act_clip)
+        return Codes(codes.view(x.shape), scale.view(*x.shape[:-1], 1), dtype)
+
+    def accumulate(self, codes: Codes) -> Tensor:
+        """See ``IntegerKernel``; int32."""
+        from fgq_bench.kernels.triton.int8_gemm import int8_sums
+
+        return int8_sums(rows(codes.values), self.weight).view(*codes.values.shape[:-1], -1)
+
+    def multiply(self, codes: Codes) -> Tensor:
+        """See ``IntegerKernel``."""
+        from fgq_bench.kernels.triton.int8_gemm import int8_linear
+
+        return self._through(int8_linear, codes)
+
+    def _through(self, product: Product, codes: Codes) -> Tensor:
+        shape = codes.values.shape[:-1]
+        scale = codes.scale.expand(*shape, 1).reshape(-1).contiguous()
+        y = product(rows(codes.values), scale, self.weight, self.weight_scale, self.bias, codes.dtype)
+        return y.view(*shape, -1)
+
+    def fused_with(self, producer: nn.Module) -> nn.Module | None:
+        """See ``IntegerKernel``: plain grids, and no transform but a diagonal in between."""
+        if not self.is_plain or any(not isinstance(each, Diagonal) for each in self.transforms):
+            return None
+        if len(self.transforms) > 1:
+            return None
+        from fgq_bench.kernels.cuda.inputs import QuantizingGelu, QuantizingLayerNorm
+
+        diagonal = next((each.scale for each in self.transforms if isinstance(each, Diagonal)), None)
+        grid = (*code_range(self.scheme.activation_bits), self.act_clip, diagonal)
+        if isinstance(producer, nn.LayerNorm):
+            return QuantizingLayerNorm(producer, *grid)
+        return QuantizingGelu(*grid) if isinstance(producer, nn.GELU) else None

@@ -1,0 +1,179 @@
+"""What is timed: single layers, transformer blocks, the aggregator, the whole network; each beside bf16 in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgq_bench.errors import UserError
+from fgq_bench.kernels.kernel import IntegerKernel, Kernel
+from fgq_bench.kernels.placement import seat
+from fgq_bench.kernels.reference import execute
+from fgq_bench.kernels.registry import Backend
+from fgq_bench.models.interface import call_stage
+from fgq_bench.models.vggt import VGGT
+from fgq_bench.quant.linear import QuantLinear
+from fgq_bench.quant.scheme import Scheme
+from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_factors
+
+BASELINE = "bf16"
+SUBJECTS = ("layers", "blocks", "aggregator", "model")
+BF16, FP32 = torch.bfloat16, torch.float32
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do a case's work."""
+
+    call: Callable[[], object]
+    integer: bool = False  # which peak it is measured against
+    traffic: float | None = None  # bytes that must be read and written
+    module: nn.Module | None = None  # what stays in memory
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Variants that are interleaved in one run; ``flops`` of one call where they are known (two per multiply-add)."""
+
+    subject: str
+    name: str  # unique within the subject
+    about: dict[str, Any]  # sizes, for the result's conditions
+    build: Callable[[], dict[str, Variant]]
+    flops: float | None = None
+
+
+def roles(dim: int) -> dict[str, tuple[int, int]]:
+    """Input and output width of a transformer block's linears."""
+    return {"qkv": (dim, 3 * dim), "proj": (dim, dim), "fc1": (dim, 4 * dim), "fc2": (4 * dim, dim)}
+
+
+def layer_cases(
+    dim: int, tokens: Sequence[int], schemes: Sequence[Scheme], backend: Backend, device: torch.device
+) -> Iterator[Case]:
+    """Every role at every number of tokens: bf16, each scheme with and without its quantiser and with online
+    transforms, the library's int8 product, and (extras) fp32 and emulated quantization.
+    """
+    for role, (width, out) in roles(dim).items():
+        for count in tokens:
+            build = partial(_layer_variants, width, out, count, schemes, backend, device)
+            about = {"role": role, "tokens": count, "in": width, "out": out}
+            yield Case("layers", f"{role}-m{count}", about, build, 2.0 * width * out * count)
+
+
+def _layer_variants(
+    width: int, out: int, tokens: int, schemes: Sequence[Scheme], backend: Backend, device: torch.device
+) -> dict[str, Variant]:
+    generator = torch.Generator(device).manual_seed(0)
+    weight, bias, x32 = (
+        torch.randn(shape, device=device, generator=generator) for shape in ((out, width), (out,), (tokens, width))
+    )
+    x, weight16, bias16 = x32.to(BF16), weight.to(BF16), bias.to(BF16)
+    moved = 2.0 * (x.numel() + tokens * out)  # bytes of input and output
+    variants = {BASELINE: Variant(partial(F.linear, x, weight16, bias16), False, moved + 2.0 * weight.numel())}
+    kernels = backend.load(device.type)
+    for scheme in schemes:
+        for label, transforms in {
+            "": [],
+            " + Hadamard": [_hadamard(width)],
+            " + Kronecker": [_kronecker(width)],
+        }.items():
+            linear = QuantLinear.from_float(weight, bias, scheme, transforms=transforms).to(device)
+            kernel, how = seat(linear, kernels)
+            if not isinstance(kernel, Kernel):
+                continue
+            traffic = moved + how.weights * how.weight_bits / 8
+            about = {"kernel": how.kernel, "scheme": str(scheme)}
+            variants[f"{scheme}{label}"] = Variant(partial(kernel, x), kernel.integer, traffic, about=about)
+            if isinstance(kernel, IntegerKernel) and not transforms:
+                codes = kernel.quantize(x, BF16)
+                variants[f"{scheme} without quantiser"] = Variant(
+                    partial(kernel.multiply, codes), True, traffic, about=about
+                )
+                variants[f"{scheme} sums only"] = Variant(partial(kernel.accumulate, codes), True, traffic, about=about)
+    if device.type == "cpu" or tokens > 16:  # the GPU's library takes no fewer
+        eight = torch.randint(-127, 128, (tokens, width), dtype=torch.int8, device=device)
+        codes8 = torch.randint(-127, 128, (out, width), dtype=torch.int8, device=device)
+        variants["torch._int_mm"] = Variant(partial(torch._int_mm, eight, codes8.t()), True, moved + weight.numel())
+    variants["fp32 (extra)"] = Variant(partial(F.linear, x32, weight, bias))
+    emulated = QuantLinear.from_float(weight, bias, schemes[0]).to(device)
+    variants[f"{schemes[0]} emulated (extra)"] = Variant(partial(execute, x, emulated))
+    return variants
+
+
+def _hadamard(width: int) -> Transform:
+    return Hadamard.random(width, torch.Generator().manual_seed(0))
+
+
+def _kronecker(width: int) -> Transform:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, n, generator=generator))[0] for n in balanced_factors(width))
+    return Kronecker(left, right)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A deployed network, with what is known of it: a variant of every case that runs networks."""
+
+    model: VGGT
+    about: dict[str, Any]
+
+
+def network_cases(subjects: Sequence[str], arms: Mapping[str, Arm], frames: Sequence[int], size: int) -> Iterator[Case]:
+    """Blocks, aggregator and whole network on ``frames`` images of ``size`` pixels; images are random.
+
+    Raises UserError for an unknown subject.
+    """
+    runs: dict[str, Callable[[VGGT, int, int], Callable[[], object]]] = {"aggregator": _aggregator, "model": _whole}
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            raise UserError(f"--subject {subject!r}: choose from {', '.join(SUBJECTS)}")
+        for count in frames:
+            about = {"frames": count, "image_size": size}
+            if subject == "blocks":
+                for kind in ("frame", "global"):
+                    build = partial(_block_variants, arms, kind, count, size)
+                    yield Case("blocks", f"{kind}-{count}x{size}", {**about, "block": kind}, build)
+            elif subject in runs:
+                yield Case(subject, f"{count}x{size}", about, partial(_variants, arms, runs[subject], count, size))
+
+
+def _variants(
+    arms: Mapping[str, Arm], run: Callable[[VGGT, int, int], Callable[[], object]], frames: int, size: int
+) -> dict[str, Variant]:
+    return {
+        name: Variant(run(arm.model, frames, size), module=arm.model, about=arm.about) for name, arm in arms.items()
+    }
+
+
+def _images(model: VGGT, frames: int, size: int) -> Tensor:
+    generator = torch.Generator(model.device).manual_seed(0)
+    return torch.rand(1, frames, 3, size, size, device=model.device, generator=generator).to(BF16)
+
+
+def _aggregator(model: VGGT, frames: int, size: int) -> Callable[[], object]:
+    return partial(model.aggregator, _images(model, frames, size), model.kept_levels)
+
+
+def _whole(model: VGGT, frames: int, size: int) -> Callable[[], object]:
+    return partial(model, _images(model, frames, size))
+
+
+def _block_variants(arms: Mapping[str, Arm], kind: str, frames: int, size: int) -> dict[str, Variant]:
+    variants = {}
+    for name, arm in arms.items():
+        aggregator = arm.model.aggregator
+        block = (aggregator.frame_blocks if kind == "frame" else aggregator.global_blocks)[0]
+        rotaries = aggregator.rotary((size, size), frames, arm.model.device)
+        tokens, rotary = rotaries[0][0].shape[0], rotaries[kind == "global"]
+        shape = (frames, tokens) if kind == "frame" else (1, frames * tokens)
+        generator = torch.Generator(arm.model.device).manual_seed(0)
+        x = torch.randn(*shape, arm.model.config.dim, device=arm.model.device, generator=generator).to(BF16)
+        variants[name] = Variant(partial(call_stage, block, x, rotary), module=block, about=arm.about)
+    return variants

@@ -1,0 +1,121 @@
+"""Time cases and keep them: one result per case with every variant's raw samples, memory and place of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from fgq_bench.environment import device_name
+from fgq_bench.kernels.kernel import IntegerKernel, Kernel
+from fgq_bench.kernels.placement import SplitKernel
+from fgq_bench.latency.breakdown import annotate_modules, annotated, breakdown
+from fgq_bench.latency.cases import BASELINE, Case, Variant
+from fgq_bench.latency.memory import peak_memory, resident_by_component
+from fgq_bench.latency.roofline import Peaks, share
+from fgq_bench.latency.timing import Budget, Samples, kernel_names, measure, ratio
+from fgq_bench.models.camera_head import CameraHead
+from fgq_bench.models.dpt_head import DPTHead
+from fgq_bench.models.layers import Attention
+from fgq_bench.models.vggt import VGGT
+from fgq_bench.results import Result, content_key
+
+ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
+HEADS = ("camera_head.", "depth_head.", "point_head.")
+PARTS = {
+    Attention: "attention", nn.Linear: "linears", Kernel: "linears", SplitKernel: "linears", CameraHead: "heads",
+    DPTHead: "heads",
+}  # fmt: skip
+
+
+def empty_result(case: Case, model: dict[str, str], variants: dict[str, Any], device: torch.device) -> Result:
+    """The result that ``case`` will have: its key is that of machine, sizes and variants.
+
+    ``variants`` identifies what is compared: method, scheme, scope and backend of each.
+    """
+    machine = {"name": device_name(str(device)), "type": device.type, "threads": torch.get_num_threads()}
+    conditions = {
+        "model": model, "device": machine, "subject": case.subject, "case": case.name, **case.about,
+        "variants": variants, "algorithm": ALGORITHM, "torch": torch.__version__,
+    }  # fmt: skip
+    return Result("latency", content_key(conditions), conditions, "ok")
+
+
+@torch.inference_mode()
+def run_case(case: Case, empty: Result, device: torch.device, budget: Budget, peaks: Peaks) -> Result:
+    """Build, time and examine the variants of ``case``; one that fails has its error in place of a value."""
+    variants = case.build()
+    calls = {name: variant.call for name, variant in variants.items()}
+    times = measure(calls, device, budget)
+    replayed = measure(calls, device, budget, graphs=True) if device.type == "cuda" else times
+    metrics = {}
+    for name, variant in variants.items():
+        entry = _timed(replayed[name], replayed[BASELINE])
+        if "error" not in entry:
+            if device.type == "cuda":
+                entry["eager"] = _timed(times[name], times[BASELINE])
+            entry |= _examined(case, variant, replayed[name].median, device, peaks)
+        metrics[name] = {**entry, **variant.about}
+    failed = all("error" in entry for entry in metrics.values())
+    about_peaks = {"bf16_flops": peaks.bf16_flops, "int8_ops": peaks.int8_ops, "bandwidth": peaks.bandwidth}
+    return Result(
+        "latency", empty.key, empty.conditions, "failed" if failed else "ok",
+        next(iter(metrics.values()))["error"] if failed else None, metrics, execution={"peaks": about_peaks},
+    )  # fmt: skip
+
+
+def _timed(samples: Samples, baseline: Samples) -> dict[str, Any]:
+    if samples.error is not None:
+        return {"error": samples.error}
+    entry: dict[str, Any] = {
+        "value": samples.median, "p20": samples.p20, "p80": samples.p80, "unit": "s", "aggregation": "median of rounds",
+        "samples": [round(each, 9) for each in samples.seconds],
+    }  # fmt: skip
+    if baseline.error is None:
+        faster = ratio(baseline, samples)
+        entry["speedup"] = {"value": faster.value, "ci_low": faster.low, "ci_high": faster.high, "over": BASELINE}
+    return entry
+
+
+def _examined(case: Case, variant: Variant, seconds: float, device: torch.device, peaks: Peaks) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    if not isinstance(variant.module, VGGT):  # of a network they are those of its layers and blocks
+        entry["operators"] = kernel_names(variant.call, device)
+    peak = peaks.int8_ops if variant.integer else peaks.bf16_flops
+    if case.flops and variant.traffic and peak and peaks.bandwidth:
+        entry["roofline"] = share(case.flops, variant.traffic, seconds, peak, peaks.bandwidth)
+    if isinstance(variant.module, VGGT):
+        memory = peak_memory(variant.call, device)
+        if memory is not None:
+            entry["peak_bytes"] = {"allocated": memory.allocated, "reserved": memory.reserved}
+        entry["resident_bytes"] = resident_by_component(variant.module, variant.module.component_of)
+    if variant.module is not None:
+        with _labels(variant.module):
+            entry["breakdown"] = breakdown(variant.call, device, passes=3 if seconds < 1 else 1)
+    return entry
+
+
+@contextmanager
+def _labels(module: nn.Module) -> Iterator[None]:
+    """Label time in linears, attention, heads, and in the kernels' transforms and quantisers."""
+    kernels = [each for each in module.modules() if isinstance(each, Kernel)]
+    for kernel in kernels:
+        kernel.transformed = annotated("transforms")(kernel.transformed)  # type: ignore[method-assign]
+        if isinstance(kernel, IntegerKernel):
+            kernel.quantize = annotated("quantise")(kernel.quantize)  # type: ignore[method-assign]
+    try:
+        with annotate_modules(module, _label):
+            yield
+    finally:
+        for kernel in kernels:
+            kernel.__dict__.pop("transformed")
+            kernel.__dict__.pop("quantize", None)
+
+
+def _label(name: str, module: nn.Module) -> str | None:
+    if name.startswith(HEADS):
+        return None  # inside a head: the head's own label holds
+    return next((label for kind, label in PARTS.items() if isinstance(module, kind)), None)

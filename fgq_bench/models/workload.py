@@ -1,0 +1,42 @@
+"""How much a forward pass multiplies: floating-point operations of every linear, found without computing anything."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgq_bench.models.interface import ReconstructionModel, call_stage
+
+
+def _shape(tensor: Tensor) -> Tensor:
+    """``tensor`` without its values."""
+    empty = tensor.detach().to("meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+def linear_flops(model: ReconstructionModel, frames: int, image_hw: tuple[int, int]) -> dict[str, float]:
+    """Operations (two per multiply-add) of every ``nn.Linear`` in one pass over ``frames`` images, by name; those
+    of the dense heads are convolutions and not among them. The pass runs on the meta device: shapes only.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    memo: dict[int, Any] = {id(each): _shape(each) for each in tensors}
+    shapes = copy.deepcopy(model, memo)
+    flops: dict[str, float] = {}
+
+    def watch(name: str, linear: nn.Linear) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            flops[name] = flops.get(name, 0.0) + 2.0 * inputs[0].numel() * linear.out_features
+
+        linear.register_forward_pre_hook(hook)
+
+    for name, module in shapes.named_modules():
+        if isinstance(module, nn.Linear):
+            watch(name, module)
+    with torch.no_grad():
+        state = shapes.begin(torch.empty(1, frames, 3, *image_hw, device="meta"), dense=False)
+        while (step := shapes.next_stage(state)) is not None:  # not run_stage: this device knows no autocast
+            state = shapes.advance(state, call_stage(step.module, step.x, step.rotary))
+    return flops
