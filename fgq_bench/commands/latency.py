@@ -35,6 +35,7 @@ from fgq_bench.runner import Workspace
 RANDOM = "random weights, seed 0"
 TOKENS = {"cpu": (1, 16, 1374, 2748), "cuda": (1, 16, 64, 1374, 2748, 5496, 13740, 27480, 41220)}
 FRAMES = {"cpu": (1, 2), "cuda": (1, 2, 4, 10, 20, 30)}
+PARTS = ("extra", "+", "only", "without")  # names of a layer's other variants: in the result, not on the screen
 DATASET = "procedural-objects"  # names the artefacts of accuracy runs; nothing of it is read
 
 
@@ -175,12 +176,12 @@ class Session:
 
 
 def _line(result: Result) -> str:
-    """Times in milliseconds with the speed-up over the baseline."""
+    """Times in milliseconds with the speed-up over the baseline; no parts of layers, transforms or extras."""
     texts = []
     for name, entry in result.metrics.items():
         if "error" in entry:
             texts.append(f"{name} failed: {entry['error']}")
-        elif "extra" not in name:
+        elif not any(part in name for part in PARTS):
             faster = f" {entry['speedup']['value']:.2f}x" if name != BASELINE and "speedup" in entry else ""
             texts.append(f"{name} {1e3 * entry['value']:.2f} ms{faster}")
     return ", ".join(texts)

@@ -88,14 +88,29 @@ def _examined(case: Case, variant: Variant, seconds: float, device: torch.device
     if case.flops and variant.traffic and peak and peaks.bandwidth:
         entry["roofline"] = share(case.flops, variant.traffic, seconds, peak, peaks.bandwidth)
     if isinstance(variant.module, VGGT):
-        memory = peak_memory(variant.call, device)
-        if memory is not None:
-            entry["peak_bytes"] = {"allocated": memory.allocated, "reserved": memory.reserved}
-        entry["resident_bytes"] = resident_by_component(variant.module, variant.module.component_of)
+        resident = resident_by_component(variant.module, variant.module.component_of)
+        entry["resident_bytes"] = resident
+        if (working := _working_bytes(variant, device)) is not None:
+            entry["peak_bytes"] = {name: sum(resident.values()) + value for name, value in working.items()}
+            entry["working_bytes"] = working
     if variant.module is not None:
         with _labels(variant.module):
             entry["breakdown"] = breakdown(variant.call, device, passes=3 if seconds < 1 else 1)
     return entry
+
+
+def _working_bytes(variant: Variant, device: torch.device) -> dict[str, int] | None:
+    """Peak of one call above what was held before it: weights of all variants lie in memory, one is deployed alone.
+
+    On a GPU ``allocated`` is what tensors took, ``reserved`` what the allocator took; on a CPU resident pages are both.
+    """
+    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    memory = peak_memory(variant.call, device)
+    if memory is None:
+        return None
+    if device.type == "cuda":
+        return {"allocated": memory.allocated - held, "reserved": memory.reserved - held}
+    return {"allocated": memory.allocated}
 
 
 @contextmanager

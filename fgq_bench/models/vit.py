@@ -15,9 +15,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def normalize_images(images: Tensor) -> Tensor:
     """ImageNet-normalise ``images`` [..., 3, H, W] in [0, 1]."""
-    mean = images.new_tensor(IMAGENET_MEAN)[:, None, None]
-    std = images.new_tensor(IMAGENET_STD)[:, None, None]
-    return (images - mean) / std
+    return (images - _channels(IMAGENET_MEAN, images)) / _channels(IMAGENET_STD, images)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """``values`` as [3, 1, 1], filled in on the device: a CUDA graph cannot copy them from the host."""
+    return torch.stack([like.new_full((1, 1), value) for value in values])
 
 
 class PatchProjection(nn.Module):

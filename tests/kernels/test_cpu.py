@@ -11,7 +11,7 @@ from fgq_bench.kernels.cpu.weight_only import FEW_TOKENS, CpuInt4Weight, pack_ha
 from fgq_bench.kernels.reference import execute, input_codes
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
-from fgq_bench.quant.transforms import Diagonal, Hadamard, Kronecker
+from fgq_bench.quant.transforms import Diagonal, Hadamard, Kronecker, Transform
 
 SHAPES = [(1, 64, 48), (3, 192, 576), (41, 768, 192), (17, 4096, 64)]  # tokens, in, out
 INTEGER = ["w8a8", "w4a8", "w4a4", "w3a6", "w2a2", "w4a4-aasym", "w4a4-wasym", "w4a4-atensor", "w6a6-wasym-aasym"]
@@ -52,11 +52,11 @@ def test_online_transforms_equal_the_reference(text: str, transform: str) -> Non
     a, b = torch.linalg.qr(torch.randn(12, 12))[0], torch.linalg.qr(torch.randn(16, 16))[0]
     diagonal = Diagonal(torch.rand(192) + 0.5)
     hadamard = Hadamard.random(192, torch.Generator().manual_seed(0))
-    chosen = {
+    every: dict[str, list[Transform]] = {
         "diagonal": [diagonal], "hadamard": [hadamard], "kronecker": [Kronecker(a, b)], "left": [Kronecker(a, None)],
         "right": [Kronecker(None, b)], "two": [diagonal, hadamard],
-    }[transform]  # fmt: skip
-    linear = QuantLinear.from_float(torch.randn(64, 192), None, Scheme.parse(text), transforms=chosen)
+    }  # fmt: skip
+    linear = QuantLinear.from_float(torch.randn(64, 192), None, Scheme.parse(text), transforms=every[transform])
     kernel = CpuInt8 if linear.scheme.quantizes_activations else CpuInt4Weight
     x = torch.randn(2, 5, 192).bfloat16().float()
     assert torch.equal(kernel(linear)(x), execute(x, linear))

@@ -15,7 +15,7 @@ from fgq_bench.kernels.kernel import Kernel
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.torch_compile import fused
 
-FEW_TOKENS = 8  # up to here PyTorch's int4 product is the faster one (measured for the widths of VGGT-1B)
+FEW_TOKENS = 32  # up to here PyTorch's int4 product is the faster one (measured for the widths of VGGT-1B)
 INT4_GROUPS = (256, 128, 64, 32)  # the groups that it knows
 
 

@@ -1,0 +1,1 @@
+"""Latency results to tables and figures: from stored files alone, nothing is timed or computed on a device."""
