@@ -14,6 +14,8 @@ from typing import Any
 CORE = ("torch", "numpy", "scipy", "pandas", "safetensors", "pydantic", "matplotlib", "typer", "rich", "pillow", "huggingface-hub")  # fmt: skip
 EXTRAS = {
     "triton": "CUDA kernels (extra: test or gpu)",
+    "gemlite": "its W8A8 and W4A16 layers on CUDA, to compare ours with (pip install gemlite)",
+    "torchao": "its int8 product on CUDA, to compare ours with (pip install torchao)",
     "pytest": "the test suite (extra: test)",
     "pytest-benchmark": "speed regressions (extra: test)",
 }

@@ -14,10 +14,10 @@ import torch
 from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console
 from fgq_bench.compiling import compile_model, compiled
-from fgq_bench.environment import describe
+from fgq_bench.environment import describe, package_version
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.placement import install
-from fgq_bench.kernels.registry import Backend, find_backend
+from fgq_bench.kernels.registry import PEERS, Backend, find_backend
 from fgq_bench.latency.allocator import keep_freed_memory
 from fgq_bench.latency.cases import BASELINE, SUBJECTS, Arm, Case, layer_cases, network_cases
 from fgq_bench.latency.deployment import deployed, random_model
@@ -93,7 +93,8 @@ class Session:
         """Every role at every number of tokens."""
         schemes = [Scheme.parse(text) for text in self.options.schemes]
         tokens = self.options.tokens or TOKENS[self.device.type]
-        about = {"schemes": self.options.schemes, "backend": self.backend.name}
+        peers = {name: package_version(name) for name in PEERS if find_backend(name).missing() is None}
+        about = {"schemes": self.options.schemes, "backend": self.backend.name, "peers": peers}
         model = {"name": self.options.model, "hash": RANDOM}
         for case in layer_cases(self.config.dim, tokens, schemes, self.backend, self.device):
             self._case(case, model, about)

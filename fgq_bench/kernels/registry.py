@@ -54,6 +54,8 @@ def load_kernel(path: str) -> type[Kernel]:
 
 CPU_INT8, CPU_INT4_WEIGHT = "cpu.int8:CpuInt8", "cpu.weight_only:CpuInt4Weight"
 CUDA_INT8, CUDA_INT4, CUDA_INT4_WEIGHT = "cuda.int8:CudaInt8", "cuda.int4:CudaInt4", "cuda.weight_only:CudaInt4Weight"
+GEMLITE_INT8, GEMLITE_WEIGHT = "peers.gemlite:GemliteInt8", "peers.gemlite:GemliteWeight"
+PEERS = ("torch-int8", "gemlite", "torchao")  # other people's kernels, timed beside ours where they are installed
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -68,6 +70,9 @@ BACKENDS = {
             "W4A4, W4A8, W4A16 on an NVIDIA GPU: weights of 4 bits in memory, int8 or bf16 tensor cores (Triton)",
             (CUDA_INT4, CUDA_INT4_WEIGHT),
         ),
+        Backend("torch-int8", "peer: W8A8 and narrower by torch._int_mm, our quantiser", ("peers.torch_int8:TorchInt8",)),
+        Backend("gemlite", "peer: W8A8, W4A8 and W4A16 by gemlite's Triton layers", (GEMLITE_INT8, GEMLITE_WEIGHT)),
+        Backend("torchao", "peer: W8A8 and narrower by torchao's compiled product, our quantiser", ("peers.torchao:Torchao",)),
     )
 }  # fmt: skip
 

@@ -162,17 +162,24 @@ def _one_pass(call: Callable[[], object], stamps: Stamps) -> dict[str, float]:
 
 
 def breakdown(
-    call: Callable[[], object], device: torch.device, passes: int = 5, stamps: Stamps | None = None
+    call: Callable[[], object],
+    device: torch.device,
+    passes: int = 5,
+    stamps: Stamps | None = None,
+    *,
+    warm: bool = False,
 ) -> dict[str, float]:
     """Exclusive seconds by innermost label of one eager pass, the one with the median total of ``passes``.
 
-    Time outside labels is "other"; the values sum to the total. One pass before them is not counted. On CUDA the time
+    Time outside labels is "other"; the values sum to the total. One pass before them is not counted, unless ``call``
+    is ``warm`` already. On CUDA the time
     is that of the current stream, waits for Python's launches inside: it splits device time only where kernels run
     longer than their launch. A replayed CUDA graph is one label. ``stamps`` is for tests.
     """
     stamps = stamps or (CudaStamps(device) if device.type == "cuda" else CpuStamps())
-    call()
-    stamps.finish()
+    if not warm:
+        call()
+        stamps.finish()
     taken = sorted((_one_pass(call, stamps) for _ in range(passes)), key=lambda times: sum(times.values()))
     return taken[(passes - 1) // 2]
 

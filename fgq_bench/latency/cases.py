@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgq_bench.environment import package_version
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import seat
 from fgq_bench.kernels.reference import execute
-from fgq_bench.kernels.registry import Backend
+from fgq_bench.kernels.registry import PEERS, Backend, find_backend
 from fgq_bench.models.interface import call_stage
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.linear import QuantLinear
@@ -58,7 +59,7 @@ def layer_cases(
     dim: int, tokens: Sequence[int], schemes: Sequence[Scheme], backend: Backend, device: torch.device
 ) -> Iterator[Case]:
     """Every role at every number of tokens: bf16, each scheme with and without its quantiser and with online
-    transforms, the library's int8 product, and (extras) fp32 and emulated quantization.
+    transforms, peers where they are installed, PyTorch's int8 product, and (extras) fp32 and emulated quantization.
     """
     for role, (width, out) in roles(dim).items():
         for count in tokens:
@@ -85,6 +86,8 @@ def _layer_variants(
             " + Kronecker": [_kronecker(width)],
         }.items():
             linear = QuantLinear.from_float(weight, bias, scheme, transforms=transforms).to(device)
+            if not transforms:
+                variants |= _peer_variants(x, linear, moved)
             kernel, how = seat(linear, kernels)
             if not isinstance(kernel, Kernel):
                 continue
@@ -105,6 +108,22 @@ def _layer_variants(
     emulated = QuantLinear.from_float(weight, bias, schemes[0]).to(device)
     variants[f"{schemes[0]} emulated (extra)"] = Variant(partial(execute, x, emulated))
     return variants
+
+
+def _peer_variants(x: Tensor, linear: QuantLinear, moved: float) -> dict[str, Variant]:
+    """Kernels of other people that run ``linear`` here, by scheme and backend; ``moved``: bytes of input and output."""
+    variants = {}
+    for name, kernel in ((peer, kernel) for peer in PEERS for kernel in find_backend(peer).classes()):
+        if kernel.device_type == x.device.type and kernel.missing() is None and kernel.refusal(linear) is None:
+            made = cache(partial(kernel, linear))  # at the first call: a library that fails costs its own variant only
+            traffic = moved + linear.codes.numel() * linear.scheme.weight_bits / 8
+            about = {"kernel": kernel.name, "scheme": str(linear.scheme), "version": package_version(name)}
+            variants[f"{linear.scheme} {name}"] = Variant(partial(_call, made, x), kernel.integer, traffic, about=about)
+    return variants
+
+
+def _call(made: Callable[[], nn.Module], x: Tensor) -> object:
+    return made()(x)
 
 
 def _hadamard(width: int) -> Transform:

@@ -24,6 +24,7 @@ from fgq_bench.models.vggt import VGGT
 from fgq_bench.results import Result, content_key
 
 ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
+SLOW = 1.0  # seconds of a call from which on one pass is enough to see where time goes
 HEADS = ("camera_head.", "depth_head.", "point_head.")
 PARTS = {
     Attention: "attention", nn.Linear: "linears", Kernel: "linears", SplitKernel: "linears", CameraHead: "heads",
@@ -95,7 +96,8 @@ def _examined(case: Case, variant: Variant, seconds: float, device: torch.device
             entry["working_bytes"] = working
     if variant.module is not None:
         with _labels(variant.module):
-            entry["breakdown"] = breakdown(variant.call, device, passes=3 if seconds < 1 else 1)
+            slow = seconds > SLOW
+            entry["breakdown"] = breakdown(variant.call, device, passes=1 if slow else 3, warm=slow)
     return entry
 
 

@@ -88,7 +88,19 @@ class CpuInt8(IntegerKernel):
         """See ``IntegerKernel``; fp32."""
         rows = codes.values.reshape(-1, self.in_features)
         sums: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, self.offset_of_codes, self.packed, self.one, self.zero, None, 1.0, 0, torch.float32, "none", [], ""
+            rows,
+            1.0,
+            self.offset_of_codes,
+            self.packed,
+            self.one,
+            self.zero,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
         )
         return sums.view(*codes.values.shape[:-1], -1)
 
