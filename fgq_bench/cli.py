@@ -380,7 +380,7 @@ def parity(
         method, scheme, [dataset], None, model, checkpoint, [scope], [seed], backend, parse_overrides(set_ or []),
         parse_roots(root or []), None, limit, device, calibration,
     )  # fmt: skip
-    check_parity(request, output, as_json)
+    raise typer.Exit(check_parity(request, output, as_json))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,9 @@ class LayerParity:
     layer: str
     kernel: str
     codes: float | None  # share of input codes that differ from the reference's
-    sums: float | None  # share of integer sums that differ, on the reference's codes
+    sums: (
+        float | None
+    )  # share of integer sums of its codes that differ from the exact ones (rounded to fp32 if its are)
     output: float  # largest difference between outputs, over the largest output
 
 
@@ -75,8 +78,9 @@ def _compare(name: str, label: str, kernel: Kernel, linear: QuantLinear, x: Tens
             centre = ours.values.double() - kernel.offset_of_codes
             codes = (centre != truth.double()).double().mean().item()
             weight = linear.codes.double() - (0 if linear.weight_zero is None else linear.weight_zero.double())
-            exact = torch.nn.functional.linear(centre, weight).float()
-            sums = (kernel.accumulate(ours).float() != exact).double().mean().item()
+            found = kernel.accumulate(ours)
+            exact = torch.nn.functional.linear(centre, weight).to(found.dtype)
+            sums = (found != exact).double().mean().item()
     difference = (kernel(x).double() - expected.double()).abs().amax() / expected.double().abs().amax()
     return LayerParity(name, label, codes, sums, difference.item())
 
@@ -92,4 +96,9 @@ def end_to_end(
     for scene in scenes:
         plain, truth, ours = (predict(each, scene, compute_dtype, task.reads) for each in (model, exact, fast))
         of_backend, of_scheme = task.score(scene, ours, truth).values, task.score(scene, truth, plain).values
-        yield SequenceParity(scene.sequence, {name: of_backend[name] / of_scheme[name] for name in COMPARED})
+        yield SequenceParity(scene.sequence, {name: _over(of_backend[name], of_scheme[name]) for name in COMPARED})
+
+
+def _over(difference: float, scale: float) -> float:
+    """``difference`` / ``scale``; nothing over nothing is 0."""
+    return difference / scale if scale else (math.inf if difference else 0.0)

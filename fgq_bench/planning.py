@@ -99,7 +99,12 @@ class Run:
             "image_size": self.dataset.card.image_size,
             "backend": self.backend,
             "compute_dtype": self.loaded.spec.compute_dtype,
+            **({"kernels": versions} if (versions := self.kernel_versions()) else {}),
         }
+
+    def kernel_versions(self) -> dict[str, int]:
+        """Of the backend's kernels; empty for ``reference`` and where nothing is quantized."""
+        return {} if self.scheme.is_float else find_backend(self.backend).versions()
 
     def prediction_key(self, sequence: str) -> str:
         """Identity of one cached prediction; does not depend on which other sequences are scored."""

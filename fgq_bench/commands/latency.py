@@ -19,7 +19,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import PEERS, Backend, find_backend
 from fgq_bench.latency.allocator import keep_freed_memory
-from fgq_bench.latency.cases import BASELINE, SUBJECTS, Arm, Case, layer_cases, network_cases
+from fgq_bench.latency.cases import BASELINE, SUBJECTS, Arm, Case, layer_cases, network_cases, roles
 from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks, peaks
@@ -65,10 +65,11 @@ def measure_latency(options: Options, output: Path, overwrite: bool) -> int:
         if subject not in SUBJECTS:
             raise UserError(f"--subject {subject!r}: choose from {', '.join(SUBJECTS)}")
     backend = find_backend(options.backend or device.type)
-    backend.load(device.type)
+    _check(options, backend, device)
+    budget = Budget(seconds=options.seconds)
     workspace = Workspace(output)
     keep_freed_memory()
-    session = Session(options, workspace, device, backend, overwrite)
+    session = Session(options, workspace, device, backend, budget, overwrite)
     if "layers" in options.subjects:
         session.run_layers()
     if networks := [subject for subject in options.subjects if subject != "layers"]:
@@ -77,14 +78,36 @@ def measure_latency(options: Options, output: Path, overwrite: bool) -> int:
     return 1 if session.failed else 0
 
 
+def _check(options: Options, backend: Backend, device: torch.device) -> None:
+    """Raise UserError for what cannot be timed, before anything is."""
+    if not backend.load(device.type):
+        raise UserError(f"--backend {backend.name}: emulates, so there is nothing to time; choose one with kernels")
+    patch, size = find_model(options.model).config.patch, options.size
+    if size is not None and size % patch:
+        raise UserError(f"--size {size}: must be a multiple of the patch size {patch}")
+    for text in options.schemes:
+        scheme = Scheme.parse(text)
+        if "layers" in options.subjects and (scheme.has_static_inputs or scheme.is_float):
+            raise UserError(f"--scheme {text}: single layers are timed at quantizing schemes with dynamic inputs")
+        if "layers" in options.subjects:
+            for role, (width, _) in roles(find_model(options.model).config.dim).items():
+                scheme.groups_of(width, role)
+
+
 class Session:
     """One run of the harness: the machine's peaks are measured once, when the first case is due."""
 
     def __init__(
-        self, options: Options, workspace: Workspace, device: torch.device, backend: Backend, overwrite: bool
+        self,
+        options: Options,
+        workspace: Workspace,
+        device: torch.device,
+        backend: Backend,
+        budget: Budget,
+        overwrite: bool,
     ) -> None:
         self.options, self.workspace, self.device, self.backend = options, workspace, device, backend
-        self.overwrite = overwrite
+        self.budget, self.overwrite = budget, overwrite
         self.config = find_model(options.model).config
         self.peaks: Peaks | None = None
         self.done = self.stored = self.failed = 0
@@ -94,7 +117,7 @@ class Session:
         schemes = [Scheme.parse(text) for text in self.options.schemes]
         tokens = self.options.tokens or TOKENS[self.device.type]
         peers = {name: package_version(name) for name in PEERS if find_backend(name).missing() is None}
-        about = {"schemes": self.options.schemes, "backend": self.backend.name, "peers": peers}
+        about = {"schemes": self.options.schemes, **self._kernels(), "peers": peers}
         model = {"name": self.options.model, "hash": RANDOM}
         for case in layer_cases(self.config.dim, tokens, schemes, self.backend, self.device):
             self._case(case, model, about)
@@ -108,7 +131,7 @@ class Session:
         about: dict[str, Any] = {
             "variants": [run.compilation() for run in runs],
             "scope": options.scope,
-            "backend": self.backend.name,
+            **self._kernels(),
         }
         model = {"name": options.model, "hash": loaded.hash}
         arms: dict[str, Arm] = {}
@@ -119,6 +142,14 @@ class Session:
                 arms[BASELINE] = Arm(deployed(loaded.model), {})
                 arms |= {f"{run.method.label} {run.scheme}": self._arm(run, size) for run in runs}
             self._case(case, model, about)
+
+    def _kernels(self) -> dict[str, Any]:
+        """What of the kernels decides the time: their versions, and what compiled them."""
+        return {
+            "backend": self.backend.name,
+            "kernels": self.backend.versions(),
+            "triton": package_version("triton"),
+        }
 
     def _load(self) -> LoadedModel:
         spec, options = find_model(self.options.model), self.options
@@ -134,7 +165,13 @@ class Session:
             o.methods, o.schemes, [DATASET], None, o.model, o.checkpoint, [o.scope], device=o.device, limit=1,
             calibration=o.calibration,
         )  # fmt: skip
-        return plan(request, loaded)
+        runs = plan(request, loaded)
+        if loaded.hash == RANDOM and (learning := [run for run in runs if run.clips is not None]):
+            raise UserError(
+                f"{learning[0].method.label} {learning[0].scheme}: learns from data, which says nothing about random "
+                "weights: give --checkpoint"
+            )
+        return runs
 
     def _arm(self, run: Run, size: int) -> Arm:
         """Quantize (or read the artefact of an accuracy run), place on the backend, cast the rest to bf16."""
@@ -153,8 +190,9 @@ class Session:
 
     def _is_stored(self, case: Case, model: dict[str, str], about: dict[str, Any]) -> bool:
         stored = None if self.overwrite else self.workspace.store.get(empty_result(case, model, about, self.device))
-        self.stored += stored is not None
-        return stored is not None
+        done = stored is not None and not any("error" in entry for entry in stored.metrics.values())
+        self.stored += done
+        return done
 
     def _case(self, case: Case, model: dict[str, str], about: dict[str, Any]) -> None:
         if case.subject == "layers" and self._is_stored(case, model, about):
@@ -163,7 +201,7 @@ class Session:
             self.peaks = peaks(self.device, 3.0)
         began = time.monotonic()
         empty = empty_result(case, model, about, self.device)
-        result = run_case(case, empty, self.device, Budget(seconds=self.options.seconds), self.peaks)
+        result = run_case(case, empty, self.device, self.budget, self.peaks)
         seconds = time.monotonic() - began
         self.workspace.store.put(result, {"seconds": seconds, "environment": describe(), "command": sys.argv})
         self.done += 1
@@ -180,7 +218,9 @@ def _line(result: Result) -> str:
     """Times in milliseconds with the speed-up over the baseline; no parts of layers, transforms or extras."""
     texts = []
     for name, entry in result.metrics.items():
-        if "error" in entry:
+        if "refused" in entry:
+            texts.append(f"{name} refused ({'; '.join(entry['refused'].values())})")
+        elif "error" in entry:
             texts.append(f"{name} failed: {entry['error']}")
         elif not any(part in name for part in PARTS):
             faster = f" {entry['speedup']['value']:.2f}x" if name != BASELINE and "speedup" in entry else ""

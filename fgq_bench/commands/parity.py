@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.compiling import compiled
+from fgq_bench.errors import UserError
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.parity import COMPARED, end_to_end, layer_parity
 from fgq_bench.planning import LoadedModel, Request, plan
+from fgq_bench.quant.scheme import Scheme
 from fgq_bench.runner import Workspace
 
+MISSING = "–"  # not compared: no layer taken, or no codes in it
 
-def check_parity(request: Request, output: Path, as_json: bool) -> None:
-    """Print, per method and scheme, how many codes and sums differ, and how far predictions move."""
+
+def check_parity(request: Request, output: Path, as_json: bool) -> int:
+    """Print, per method and scheme, how many codes and sums differ, and how far predictions move.
+
+    Returns the exit code: 1 where an integer sum differs. Raises UserError where there is nothing to compare.
+    """
     check_device(request.device)
+    if not find_backend(request.backend).kernels:
+        raise UserError(f"--backend {request.backend}: is what others are compared with; choose one with kernels")
+    if all(Scheme.parse(text).is_float for text in request.schemes):
+        raise UserError("--scheme: name one that quantizes, for example -b w4a4")
     loaded = LoadedModel.load(request)
     workspace = Workspace(output)
     rows = []
@@ -33,11 +46,11 @@ def check_parity(request: Request, output: Path, as_json: bool) -> None:
         images = scenes[0].images[None].to(loaded.model.device)
         layers = list(layer_parity(quantized, loaded.model, images, backend, dtype))
         sequences = list(end_to_end(quantized, loaded.model, scenes, backend, dtype))
-        row = {
+        row: dict[str, Any] = {
             "method": run.method.label, "scheme": str(run.scheme), "layers": f"{len(layers)} of {len(quantized.linears)}",
-            "codes differ": max((each.codes or 0.0 for each in layers), default=0.0),
-            "sums differ": max((each.sums or 0.0 for each in layers), default=0.0),
-            "outputs": max((each.output for each in layers), default=0.0),
+            "codes differ": _largest([each.codes for each in layers]),
+            "sums differ": _largest([each.sums for each in layers]),
+            "outputs": _largest([each.output for each in layers]),
         }  # fmt: skip
         for name in COMPARED:
             ratios = np.array([each.ratios[name] for each in sequences])
@@ -45,10 +58,20 @@ def check_parity(request: Request, output: Path, as_json: bool) -> None:
         rows.append(row)
         if as_json:
             row["by_layer"] = [asdict(each) for each in layers]
+    wrong = any(row["sums differ"] for row in rows)
     if as_json:
         print_json(rows)
-        return
+        return int(wrong)
     print_rows(
         "backend against reference",
-        [{k: f"{v:.2g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows],
+        [
+            {k: f"{v:.2g}" if isinstance(v, float) else (MISSING if v is None else v) for k, v in row.items()}
+            for row in rows
+        ],
     )
+    return int(wrong)
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    """The largest that there is; None where nothing was compared."""
+    return max((value for value in values if value is not None), default=None)

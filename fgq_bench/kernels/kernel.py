@@ -53,11 +53,13 @@ class Kernel(nn.Module, ABC):
     Attributes:
         name: as it is shown in results.
         device_type: where it runs, ``cpu`` or ``cuda``.
+        version: raised when it computes something else or at another speed; results of older ones are stale.
         integer: whether inputs and weights are multiplied as integers; only that counts as integer execution.
     """
 
     name: ClassVar[str]
     device_type: ClassVar[str]
+    version: ClassVar[int] = 1
     integer: ClassVar[bool]
 
     def __init__(self, linear: QuantLinear) -> None:

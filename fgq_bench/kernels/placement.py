@@ -63,7 +63,7 @@ class Placement:
 
 
 class SplitKernel(nn.Module):
-    """Three kernels on one input, outputs side by side; what they transform alike is transformed once."""
+    """Three kernels on one input, outputs side by side; transforms that are a pass of their own run once."""
 
     def __init__(self, parts: Sequence[Kernel]) -> None:
         super().__init__()
@@ -118,4 +118,6 @@ def _join_splits(model: nn.Module) -> None:
 
 
 def _same(first: Kernel, second: Kernel) -> bool:
-    return [id(each) for each in first.transforms] == [id(each) for each in second.transforms]
+    """Whether both take one transformed input: some kernels leave transforms to their quantisers."""
+    transforms = [[id(each) for each in kernel.transforms] for kernel in (first, second)]
+    return type(first) is type(second) and str(first.scheme) == str(second.scheme) and transforms[0] == transforms[1]

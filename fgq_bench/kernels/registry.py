@@ -25,6 +25,10 @@ class Backend:
         """Import the kernels, whether or not this machine can run them."""
         return [load_kernel(path) for path in self.kernels]
 
+    def versions(self) -> dict[str, int]:
+        """Kernels with their versions: they decide, with the name, what a stored result is worth."""
+        return {kernel.name: kernel.version for kernel in self.classes()}
+
     def missing(self) -> str | None:
         """What this machine or installation lacks to run the backend, None where nothing is missing."""
         return next((lack for kernel in self.classes() if (lack := kernel.missing()) is not None), None)

@@ -32,7 +32,7 @@ BF16, FP32 = torch.bfloat16, torch.float32
 class Variant:
     """One way to do a case's work."""
 
-    call: Callable[[], object]
+    call: Callable[[], object] | None  # None: no kernel takes it, ``about`` says why
     integer: bool = False  # which peak it is measured against
     traffic: float | None = None  # bytes that must be read and written
     module: nn.Module | None = None  # what stays in memory
@@ -86,28 +86,39 @@ def _layer_variants(
             " + Kronecker": [_kronecker(width)],
         }.items():
             linear = QuantLinear.from_float(weight, bias, scheme, transforms=transforms).to(device)
+            variants |= _our_variants(x, linear, label, kernels)
             if not transforms:
                 variants |= _peer_variants(x, linear, moved)
-            kernel, how = seat(linear, kernels)
-            if not isinstance(kernel, Kernel):
-                continue
-            traffic = moved + how.weights * how.weight_bits / 8
-            about = {"kernel": how.kernel, "scheme": str(scheme)}
-            variants[f"{scheme}{label}"] = Variant(partial(kernel, x), kernel.integer, traffic, about=about)
-            if isinstance(kernel, IntegerKernel) and not transforms:
-                codes = kernel.quantize(x, BF16)
-                variants[f"{scheme} without quantiser"] = Variant(
-                    partial(kernel.multiply, codes), True, traffic, about=about
-                )
-                variants[f"{scheme} sums only"] = Variant(partial(kernel.accumulate, codes), True, traffic, about=about)
     if device.type == "cpu" or tokens > 16:  # the GPU's library takes no fewer
         eight = torch.randint(-127, 128, (tokens, width), dtype=torch.int8, device=device)
         codes8 = torch.randint(-127, 128, (out, width), dtype=torch.int8, device=device)
-        variants["torch._int_mm"] = Variant(partial(torch._int_mm, eight, codes8.t()), True, moved + weight.numel())
+        variants["torch._int_mm"] = Variant(
+            partial(torch._int_mm, eight, codes8.t()), True, x.numel() + weight.numel() + 4.0 * tokens * out
+        )
     variants["fp32 (extra)"] = Variant(partial(F.linear, x32, weight, bias))
     emulated = QuantLinear.from_float(weight, bias, schemes[0]).to(device)
     variants[f"{schemes[0]} emulated (extra)"] = Variant(partial(execute, x, emulated))
     return variants
+
+
+def _our_variants(x: Tensor, linear: QuantLinear, label: str, kernels: Sequence[type[Kernel]]) -> dict[str, Variant]:
+    """The kernel that takes ``linear``, and its parts where there is no transform; or why there is none."""
+    name, (tokens, width), out = f"{linear.scheme}{label}", x.shape, linear.out_features
+    kernel, how = seat(linear, kernels)
+    if not isinstance(kernel, Kernel):
+        return {} if label else {name: Variant(None, about={"refused": how.reasons})}
+    packed, about = how.weights * how.weight_bits / 8, {"kernel": how.kernel, "scheme": str(linear.scheme)}
+    whole = Variant(partial(kernel, x), kernel.integer, 2 * tokens * (width + out) + packed, about=about)
+    if label or not isinstance(kernel, IntegerKernel):
+        return {name: whole}
+    codes, read = kernel.quantize(x, BF16), tokens * width + packed
+    return {
+        name: whole,
+        f"{name} without quantiser": Variant(
+            partial(kernel.multiply, codes), True, read + 2 * tokens * out, about=about
+        ),
+        f"{name} sums only": Variant(partial(kernel.accumulate, codes), True, read + 4 * tokens * out, about=about),
+    }
 
 
 def _peer_variants(x: Tensor, linear: QuantLinear, moved: float) -> dict[str, Variant]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from fgq_bench.kernels.kernel import Kernel
 from fgq_bench.models.interface import ReconstructionModel, shared_copy
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 
@@ -21,7 +22,7 @@ def random_model(config: VGGTConfig, seed: int, device: torch.device) -> VGGT:
         if tensor.dim() > 1:
             tensor.normal_(0, RANDOM_SCALE, generator=generator)
         else:
-            tensor.fill_(float(name.endswith("weight")))
+            tensor.fill_(config.layer_scale if name.endswith("gamma") else float(name.endswith("weight")))
     return model
 
 
@@ -29,7 +30,9 @@ def deployed(model: ReconstructionModel) -> VGGT:
     """A copy of a VGGT whose aggregator computes in bf16; float weights are cast, what kernels hold stays as it is."""
     copy = shared_copy(model)
     assert isinstance(copy, VGGT)
-    for module in copy.aggregator.modules():
+    kernels = [module for module in copy.aggregator.modules() if isinstance(module, Kernel)]
+    inside = {id(part) for kernel in kernels for part in kernel.modules()}
+    for module in [module for module in copy.aggregator.modules() if id(module) not in inside]:
         for name, parameter in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(parameter.to(torch.bfloat16), requires_grad=False))
     return copy

@@ -14,6 +14,7 @@ from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import SplitKernel
 from fgq_bench.latency.breakdown import annotate_modules, annotated, breakdown
 from fgq_bench.latency.cases import BASELINE, Case, Variant
+from fgq_bench.latency.clocks import describe
 from fgq_bench.latency.memory import peak_memory, resident_by_component
 from fgq_bench.latency.roofline import Peaks, share
 from fgq_bench.latency.timing import Budget, Samples, kernel_names, measure, ratio
@@ -21,13 +22,14 @@ from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
 from fgq_bench.models.layers import Attention
 from fgq_bench.models.vggt import VGGT
+from fgq_bench.quant.linear import QuantLinear, SplitLinear
 from fgq_bench.results import Result, content_key
 
 ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
 SLOW = 1.0  # seconds of a call from which on one pass is enough to see where time goes
 HEADS = ("camera_head.", "depth_head.", "point_head.")
 PARTS = {
-    Attention: "attention", nn.Linear: "linears", Kernel: "linears", SplitKernel: "linears", CameraHead: "heads",
+    Attention: "attention", nn.Linear: "linears", QuantLinear: "linears", SplitLinear: "linears", Kernel: "linears", SplitKernel: "linears", CameraHead: "heads",
     DPTHead: "heads",
 }  # fmt: skip
 
@@ -49,16 +51,22 @@ def empty_result(case: Case, model: dict[str, str], variants: dict[str, Any], de
 def run_case(case: Case, empty: Result, device: torch.device, budget: Budget, peaks: Peaks) -> Result:
     """Build, time and examine the variants of ``case``; one that fails has its error in place of a value."""
     variants = case.build()
-    calls = {name: variant.call for name, variant in variants.items()}
+    calls = {name: variant.call for name, variant in variants.items() if variant.call is not None}
     times = measure(calls, device, budget)
     replayed = measure(calls, device, budget, graphs=True) if device.type == "cuda" else times
     metrics = {}
     for name, variant in variants.items():
+        if variant.call is None:
+            metrics[name] = variant.about
+            continue
         entry = _timed(replayed[name], replayed[BASELINE])
+        if device.type == "cuda":
+            entry["eager"] = _timed(times[name], times[BASELINE])
         if "error" not in entry:
-            if device.type == "cuda":
-                entry["eager"] = _timed(times[name], times[BASELINE])
-            entry |= _examined(case, variant, replayed[name].median, device, peaks)
+            try:
+                entry |= _examined(case, variant, replayed[name].median, device, peaks)
+            except Exception as error:  # the samples stand; what examining them lacked is said
+                entry["not_examined"] = describe(error)
         metrics[name] = {**entry, **variant.about}
     failed = all("error" in entry for entry in metrics.values())
     about_peaks = {"bf16_flops": peaks.bf16_flops, "int8_ops": peaks.int8_ops, "bandwidth": peaks.bandwidth}
@@ -82,6 +90,7 @@ def _timed(samples: Samples, baseline: Samples) -> dict[str, Any]:
 
 
 def _examined(case: Case, variant: Variant, seconds: float, device: torch.device, peaks: Peaks) -> dict[str, Any]:
+    assert variant.call is not None
     entry: dict[str, Any] = {}
     if not isinstance(variant.module, VGGT):  # of a network they are those of its layers and blocks
         entry["operators"] = kernel_names(variant.call, device)
@@ -106,6 +115,7 @@ def _working_bytes(variant: Variant, device: torch.device) -> dict[str, int] | N
 
     On a GPU ``allocated`` is what tensors took, ``reserved`` what the allocator took; on a CPU resident pages are both.
     """
+    assert variant.call is not None
     held = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     memory = peak_memory(variant.call, device)
     if memory is None:

@@ -16,7 +16,11 @@ from fgq_bench.errors import UserError
 from fgq_bench.latency.clocks import Call, Clock, clock_for, describe
 
 WARMUP_SHARE = 0.1  # of the budget's seconds, over all variants
-WARMUP_CALLS = (2, 10)  # at least and at most: the first compiles and packs, the second may still record
+WARMUP_CALLS = (
+    2,
+    10,
+)  # at least (where they are not ``LONG``) and at most: the first compiles and packs, the second may still record
+LONG = 6.0  # seconds
 RESAMPLES = 2000
 CPU_OPERATORS = 8  # of the many ATen operators in a CPU profile, those with most time
 
@@ -91,10 +95,10 @@ def _no_collection() -> Iterator[None]:
 def _warm_up(clock: Clock, call: Call, seconds: float) -> None:
     """Call until ``seconds`` are used up, not counting the first call, within ``WARMUP_CALLS``.
 
-    A first call that alone takes ten times as long is the only one: medians bear one more slow call.
+    A first call longer than ``LONG`` is the only one: what it compiled or packed is a small part of it.
     """
     least, most = WARMUP_CALLS
-    if clock.time(call) > 10 * seconds:
+    if clock.time(call) > LONG:
         return
     start = clock.now()
     for count in range(1, most):

@@ -71,11 +71,18 @@ def hadamard_factors(width: int) -> tuple[int, ...]:
     raise UserError(f"no Hadamard transform of width {width}: it must be 2^k times 1, 12, 20 or 28")
 
 
+@cache
+def _matrix_on(order: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``hadamard_matrix`` where it is multiplied, copied there once."""
+    with torch.inference_mode(False):
+        return hadamard_matrix(order).to(device, dtype)
+
+
 def hadamard_transform(x: Tensor) -> Tensor:
     """``x`` [..., n] times the orthonormal Hadamard matrix of width n, factor by factor: O(n * sum of factors)."""
     out, stride = x, x.shape[-1]
     for order in hadamard_factors(x.shape[-1]):
         stride //= order
-        out = mix(out, hadamard_matrix(order).to(x.device, x.dtype), stride)
+        out = mix(out, _matrix_on(order, x.device, x.dtype), stride)
     scaled: Tensor = out / x.shape[-1] ** 0.5
     return scaled

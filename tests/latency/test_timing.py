@@ -78,7 +78,7 @@ def test_budget_decides_the_number_of_rounds(seconds: float, rounds: int) -> Non
     clock = FakeClock()
     got = measure(clock.constant(a=seconds / 2, b=seconds / 2), CPU, Budget(3, 50, 0.999), clock=clock)
     assert [len(samples.seconds) for samples in got.values()] == [rounds, rounds]
-    assert len(clock.calls) - 2 * rounds in (range(2, 3) if seconds > 10 else range(4, 21)), (
+    assert len(clock.calls) - 2 * rounds in (range(2, 3) if seconds > 6 else range(4, 21)), (
         "warm-up: one call, or two to ten"
     )
 

@@ -48,14 +48,24 @@ def transform(x: Tensor, transforms: Sequence[nn.Module]) -> Tensor:
     return x if before is None else (x.float() * before).to(x.dtype)
 
 
+def _hold(module: nn.Module, clip: Tensor | None, diagonal: Tensor | None) -> None:
+    """As buffers: they follow the module to its device."""
+    module.register_buffer("clip", clip, persistent=False)
+    module.register_buffer("diagonal", diagonal, persistent=False)
+
+
 class QuantizingLayerNorm(nn.Module):
     """A LayerNorm that emits codes for the linear behind it."""
+
+    clip: Tensor | None
+    diagonal: Tensor | None
 
     def __init__(
         self, norm: nn.LayerNorm, lowest: int, highest: int, clip: Tensor | None, diagonal: Tensor | None
     ) -> None:
         super().__init__()
-        self.norm, self.range, self.clip, self.diagonal = norm, (lowest, highest), clip, diagonal
+        self.norm, self.range = norm, (lowest, highest)
+        _hold(self, clip, diagonal)
 
     def forward(self, x: Tensor) -> Codes:
         """Map ``x`` [..., n] to its normed codes."""
@@ -69,9 +79,13 @@ class QuantizingLayerNorm(nn.Module):
 class QuantizingGelu(nn.Module):
     """A GELU that emits codes for the linear behind it."""
 
+    clip: Tensor | None
+    diagonal: Tensor | None
+
     def __init__(self, lowest: int, highest: int, clip: Tensor | None, diagonal: Tensor | None) -> None:
         super().__init__()
-        self.range, self.clip, self.diagonal = (lowest, highest), clip, diagonal
+        self.range = (lowest, highest)
+        _hold(self, clip, diagonal)
 
     def forward(self, x: Tensor) -> Codes:
         """Map ``x`` [..., n] to the codes of its GELU."""

@@ -14,6 +14,7 @@ from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.transforms import Diagonal
 
 MULTIPLE = 16  # of both widths
+WIDEST, WIDEST_FACTOR = 8192, 128  # of a row, and of a Kronecker factor, in one program
 Product = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, torch.dtype], Tensor]
 """(codes [M, K], scale [M], weight, weight scale [N], bias [N], dtype) -> [M, N]."""
 
@@ -31,8 +32,10 @@ def rows(x: Tensor) -> Tensor:
 
 
 def fusable(transforms: nn.ModuleList) -> bool:
-    """Whether the quantiser's own kernel does these transforms: one of any kind, and a diagonal on either side."""
-    return sum(not isinstance(each, Diagonal) for each in transforms) <= 1 and len(transforms) <= 2
+    """Whether the quantiser's own kernel does these transforms: one of any kind, with a diagonal before and behind it."""
+    kinds = "".join("d" if isinstance(each, Diagonal) else "m" for each in transforms)
+    narrow = all(len(f) <= WIDEST_FACTOR for each in transforms for f in each.buffers() if f.dim() == 2)
+    return kinds in ("", "d", "m", "dm", "md", "dmd") and narrow
 
 
 class CudaInt8(IntegerKernel):
@@ -61,6 +64,8 @@ class CudaInt8(IntegerKernel):
         """See ``Kernel``."""
         if linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
             return f"widths must be multiples of {MULTIPLE}, not {linear.in_features} and {linear.out_features}"
+        if linear.in_features > WIDEST:
+            return f"rows of at most {WIDEST}, not {linear.in_features}"
         return super().refusal(linear)
 
     @property

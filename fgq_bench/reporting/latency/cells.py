@@ -28,10 +28,17 @@ def number(value: float) -> str:
     return f"{value:.{min(max(2 - math.floor(math.log10(abs(value))), 0), 4)}f}"
 
 
+def without_value(entry: Entry | None) -> str:
+    """What stands for a time that there is not: no kernel took the variant, it failed, or nobody timed it."""
+    if entry is None:
+        return MISSING
+    return "refused" if "refused" in entry else FAILED
+
+
 def milliseconds(entry: Entry | None, interval: bool = False) -> str:
     """``12.1 [11.5, 12.9]`` in ms; the entry's stored seconds."""
-    if entry is None or "error" in entry:
-        return FAILED if entry else MISSING
+    if entry is None or "value" not in entry:
+        return without_value(entry)
     if not interval:
         return number(1e3 * entry["value"])
     return f"{number(1e3 * entry['value'])} [{number(1e3 * entry['p20'])}, {number(1e3 * entry['p80'])}]"
@@ -44,8 +51,8 @@ def times(value: float, low: float, high: float) -> str:
 
 def speedup(entry: Entry | None) -> str:
     """Speed-up over bf16 with its interval."""
-    if entry is None or "error" in entry:
-        return FAILED if entry else MISSING
+    if entry is None or "value" not in entry:
+        return without_value(entry)
     found = entry.get("speedup")
     return times(found["value"], found["ci_low"], found["ci_high"]) if found else MISSING
 

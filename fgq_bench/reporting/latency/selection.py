@@ -113,4 +113,11 @@ def errors(results: Iterable[Result]) -> str:
         for name, entry in variants_of(result).items()
         if "error" in entry
     ]
-    return f" Failed: {'; '.join(found)}." if found else ""
+    reasons = {
+        f"{name} ({'; '.join(entry['refused'].values())})"
+        for result in results
+        for name, entry in variants_of(result).items()
+        if "refused" in entry
+    }
+    refused = f" Refused by every kernel: {'; '.join(sorted(reasons))}." if reasons else ""
+    return (f" Failed: {'; '.join(found)}." if found else "") + refused
