@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.quant.hadamard import hadamard_factors, hadamard_transform
-from fgq_bench.quant.mixing import mix
 
 
 class Transform(nn.Module, ABC):
@@ -98,9 +97,8 @@ class Kronecker(Transform):
             self.register_buffer(name, None if factor is None else factor.detach().half().contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        """See ``Transform``: ``apply_kronecker``, with the same sums in a faster order of products."""
-        x = x if self.right is None else mix(x, self.right.to(x.dtype))
-        return x if self.left is None else mix(x, self.left.to(x.dtype), x.shape[-1] // len(self.left))
+        """See ``Transform``."""
+        return apply_kronecker(x, *(None if f is None else f.to(x.dtype) for f in (self.left, self.right)))
 
     def undo(self, weight: Tensor) -> Tensor:
         """See ``Transform``; the inverse is taken in float64."""
@@ -109,7 +107,7 @@ class Kronecker(Transform):
 
 
 def apply_kronecker(x: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """``x`` [..., a * b] times left [a, a] (x) right [b, b]; a factor of None is the identity. As training wants it.
+    """``x`` [..., a * b] times left [a, a] (x) right [b, b]; a factor of None is the identity.
 
     >>> apply_kronecker(torch.ones(1, 6), torch.eye(2), 2 * torch.eye(3))
     tensor([[2., 2., 2., 2., 2., 2.]])
