@@ -41,7 +41,7 @@ def draw_memory(setting: Setting, runs: dict[str, list[Result]], stem: Path) -> 
         frameon=False,
         ncols=columns,
     )
-    counted = "allocated on the device, all variants' weights included"
-    what = counted if setting.kind == "cuda" else "resident above weights and inputs"
-    figure.suptitle(f"{setting.model}, {setting.machine}\nPeak memory of one call, {what}", fontsize=9)
+    figure.suptitle(
+        f"{setting.model}, {setting.machine}\nWhat a variant holds, plus the peak of one call above it", fontsize=9
+    )
     return save_figure(figure, stem)
