@@ -39,7 +39,8 @@ def check_parity(request: Request, output: Path, as_json: bool) -> int:
         if run.scheme.is_float:
             continue
         backend = find_backend(run.backend)
-        console.print(f"{run.label}: {run.method.label} {run.scheme} on {backend.name}", markup=False)
+        if not as_json:
+            console.print(f"{run.label}: comparing {backend.name}", markup=False)
         quantized = compiled(workspace.artifacts, workspace.calibrations, run)
         scenes = [workspace.scenes.load(run.dataset, sequence) for sequence in run.dataset.sequences()]
         dtype = run.loaded.spec.compute_dtype
