@@ -235,7 +235,7 @@ def test_key_sees_the_weights(loaded: LoadedModel) -> None:
         ({"overrides": {"alpha": 0.5}}, "option 'alpha'"),
         ({"protocol": "fgq"}, "has the protocol '4 frames"),
         ({"roots": {"dtu": Path(".")}}, "--root names 'dtu'"),
-        ({"backend": "cuda"}, "unknown backend 'cuda'"),
+        ({"backend": "cuda-int5"}, "unknown backend 'cuda-int5'; did you mean cuda-int"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
