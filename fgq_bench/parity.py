@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fgq_bench.kernels.kernel import IntegerKernel, Kernel
+from fgq_bench.kernels.kernel import IntegerKernel, Kernel, centred_weight
 from fgq_bench.kernels.placement import install, seat
 from fgq_bench.kernels.reference import execute, input_codes
 from fgq_bench.kernels.registry import Backend
@@ -31,9 +31,7 @@ class LayerParity:
     layer: str
     kernel: str
     codes: float | None  # share of input codes that differ from the reference's
-    sums: (
-        float | None
-    )  # share of integer sums of its codes that differ from the exact ones (rounded to fp32 if its are)
+    sums: float | None  # share of integer sums of its codes that differ from the exact ones, in the sums' own dtype
     output: float  # largest difference between outputs, over the largest output
 
 
@@ -63,7 +61,7 @@ def layer_parity(
         linear.register_forward_hook(hook)
 
     for name, linear in quantized_linears(exact, "").items():
-        watch(name.removeprefix("."), linear)
+        watch(name, linear)
     with evaluation_precision(model.device, compute_dtype):
         exact.run_stages(exact.begin(images, dense=False))
     yield from found
@@ -77,9 +75,8 @@ def _compare(name: str, label: str, kernel: Kernel, linear: QuantLinear, x: Tens
             truth, _ = input_codes(linear.transformed(x.float()), linear)
             centre = ours.values.double() - kernel.offset_of_codes
             codes = (centre != truth.double()).double().mean().item()
-            weight = linear.codes.double() - (0 if linear.weight_zero is None else linear.weight_zero.double())
             found = kernel.accumulate(ours)
-            exact = torch.nn.functional.linear(centre, weight).to(found.dtype)
+            exact = torch.nn.functional.linear(centre, centred_weight(linear).double()).to(found.dtype)
             sums = (found != exact).double().mean().item()
     difference = (kernel(x).double() - expected.double()).abs().amax() / expected.double().abs().amax()
     return LayerParity(name, label, codes, sums, difference.item())

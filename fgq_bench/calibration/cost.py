@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from fgq_bench.calibration.stream import linears_inside, watched_inputs
+from fgq_bench.calibration.stream import linears_inside
 from fgq_bench.models.interface import ReconstructionModel, call_stage
+from fgq_bench.models.watching import watched_inputs
 
 FP32 = 4  # bytes
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from fgq_bench.calibration.stream import Stage, watched_inputs
+from fgq_bench.calibration.stream import Stage
 from fgq_bench.models.interface import TOKEN_TYPES
+from fgq_bench.models.watching import watched_inputs
 
 
 @dataclass

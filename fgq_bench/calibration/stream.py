@@ -6,8 +6,7 @@ number of blocks. A global block gets the tokens of all frames of a clip in a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +17,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel, Step, call_stage
 from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.models.precision import evaluation_precision
+from fgq_bench.models.watching import watched_inputs
 
 
 @dataclass
@@ -62,20 +62,6 @@ class Stage:
     def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
         """Those of ``targets`` that belong to this stage, by name."""
         return linears_inside(self.module, self.name, targets)
-
-
-@contextmanager
-def watched_inputs(modules: Mapping[str, nn.Module], watch: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """While active, ``watch(name, x)`` is told of the first argument of every call of ``modules``."""
-    handles = [
-        module.register_forward_pre_hook(lambda _, arguments, name=name: watch(name, arguments[0]))
-        for name, module in modules.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def linears_inside(module: nn.Module, name: str, targets: Iterable[str]) -> dict[str, nn.Linear]:

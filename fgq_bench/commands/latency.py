@@ -61,9 +61,6 @@ class Options:
 def measure_latency(options: Options, output: Path, overwrite: bool) -> int:
     """Time what is asked for, case by case; what is stored already is not timed again. Returns the exit code."""
     device = torch.device(check_device(options.device))
-    for subject in options.subjects:
-        if subject not in SUBJECTS:
-            raise UserError(f"--subject {subject!r}: choose from {', '.join(SUBJECTS)}")
     backend = find_backend(options.backend or device.type)
     _check(options, backend, device)
     budget = Budget(seconds=options.seconds)
@@ -80,18 +77,22 @@ def measure_latency(options: Options, output: Path, overwrite: bool) -> int:
 
 def _check(options: Options, backend: Backend, device: torch.device) -> None:
     """Raise UserError for what cannot be timed, before anything is."""
+    for subject in options.subjects:
+        if subject not in SUBJECTS:
+            raise UserError(f"--subject {subject!r}: choose from {', '.join(SUBJECTS)}")
     if not backend.load(device.type):
         raise UserError(f"--backend {backend.name}: emulates, so there is nothing to time; choose one with kernels")
-    patch, size = find_model(options.model).config.patch, options.size
-    if size is not None and size % patch:
-        raise UserError(f"--size {size}: must be a multiple of the patch size {patch}")
+    config, size = find_model(options.model).config, options.size
+    if size is not None and size % config.patch:
+        raise UserError(f"--size {size}: must be a multiple of the patch size {config.patch}")
+    if "layers" not in options.subjects:
+        return
     for text in options.schemes:
         scheme = Scheme.parse(text)
-        if "layers" in options.subjects and (scheme.has_static_inputs or scheme.is_float):
+        if scheme.has_static_inputs or scheme.is_float:
             raise UserError(f"--scheme {text}: single layers are timed at quantizing schemes with dynamic inputs")
-        if "layers" in options.subjects:
-            for role, (width, _) in roles(find_model(options.model).config.dim).items():
-                scheme.groups_of(width, role)
+        for role, (width, _) in roles(config.dim).items():
+            scheme.groups_of(width, role)
 
 
 class Session:
@@ -120,7 +121,8 @@ class Session:
         about = {"schemes": self.options.schemes, **self._kernels(), "peers": peers}
         model = {"name": self.options.model, "hash": RANDOM}
         for case in layer_cases(self.config.dim, tokens, schemes, self.backend, self.device):
-            self._case(case, model, about)
+            if not self._is_stored(case, model, about):
+                self._case(case, model, about)
 
     def run_networks(self, subjects: Sequence[str]) -> None:
         """Blocks, aggregator, whole network: the float one in bf16 beside every method's artefact."""
@@ -140,7 +142,8 @@ class Session:
                 continue
             if not arms:
                 arms[BASELINE] = Arm(deployed(loaded.model), {})
-                arms |= {f"{run.method.label} {run.scheme}": self._arm(run, size) for run in runs}
+                flops = linear_flops(loaded.model, 1, (size, size))
+                arms |= {f"{run.method.label} {run.scheme}": self._arm(run, flops) for run in runs}
             self._case(case, model, about)
 
     def _kernels(self) -> dict[str, Any]:
@@ -173,7 +176,7 @@ class Session:
             )
         return runs
 
-    def _arm(self, run: Run, size: int) -> Arm:
+    def _arm(self, run: Run, flops: dict[str, float]) -> Arm:
         """Quantize (or read the artefact of an accuracy run), place on the backend, cast the rest to bf16."""
         console.print(f"preparing {run.method.label} {run.scheme}")
         if run.loaded.hash == RANDOM:
@@ -181,7 +184,6 @@ class Session:
         else:
             quantized = compiled(self.workspace.artifacts, self.workspace.calibrations, run)
         model, placement = install(quantized, run.loaded.model, self.backend)
-        flops = linear_flops(run.loaded.model, 1, (size, size))
         about = {
             "method": run.method.label, "scheme": str(run.scheme), "execution": placement.summary(flops),
             "stored_bytes": count_bytes(run.loaded.model, quantized),
@@ -195,8 +197,6 @@ class Session:
         return done
 
     def _case(self, case: Case, model: dict[str, str], about: dict[str, Any]) -> None:
-        if case.subject == "layers" and self._is_stored(case, model, about):
-            return
         if self.peaks is None:
             self.peaks = peaks(self.device, 3.0)
         began = time.monotonic()

@@ -26,7 +26,6 @@ def fuse_producers(model: nn.Module) -> int:
             linear = block.get_submodule(consumer)
             fused = linear.fused_with(block.get_submodule(producer)) if isinstance(linear, IntegerKernel) else None
             if fused is not None:
-                parent, _, child = producer.rpartition(".")
-                setattr(block.get_submodule(parent), child, fused)
+                block.set_submodule(producer, fused)
                 count += 1
     return count

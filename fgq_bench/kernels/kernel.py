@@ -26,6 +26,7 @@ Then name it in ``kernels/registry.py``: ``fgq-bench parity --backend`` compares
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -164,6 +165,33 @@ class IntegerKernel(Kernel):
     def fused_with(self, producer: nn.Module) -> nn.Module | None:
         """A module that does what ``producer`` (LayerNorm or GELU) does and emits ``Codes``; None if there is none."""
         return None
+
+
+class WeightOnlyKernel(Kernel):
+    """A kernel that multiplies float inputs by weights of at most 4 bits."""
+
+    integer = False
+
+    @classmethod
+    def refusal(cls, linear: QuantLinear) -> str | None:
+        """See ``Kernel``."""
+        scheme = linear.scheme
+        if scheme.quantizes_activations or not scheme.quantizes_weights:
+            return "inputs must be float and weights integer"
+        return f"weights of at most 4 bits, not {scheme.weight_bits}" if scheme.weight_bits > 4 else None
+
+
+def odd_widths(linear: QuantLinear, multiple: int) -> str | None:
+    """Why a kernel that reads ``multiple`` channels at once cannot run ``linear``, None where it can."""
+    if linear.in_features % multiple or linear.out_features % multiple:
+        return f"widths must be multiples of {multiple}, not {linear.in_features} and {linear.out_features}"
+    return None
+
+
+def foreign_group(linear: QuantLinear, groups: Sequence[int]) -> str | None:
+    """Why a kernel that knows one scale per channel or per group of ``groups`` cannot run ``linear``, None where it can."""
+    size = linear.scheme.group_size
+    return None if size in (None, *groups) else f"weight groups of {', '.join(map(str, groups))}, not {size}"
 
 
 def centred_weight(linear: QuantLinear) -> Tensor:

@@ -15,7 +15,7 @@ from fgq_bench.kernels.kernel import Kernel
 from fgq_bench.kernels.reference import execute
 from fgq_bench.kernels.registry import Backend
 from fgq_bench.quant.artifact import ModelT, QuantizedModel
-from fgq_bench.quant.linear import PARTS, QuantLinear, SplitLinear, fused_part
+from fgq_bench.quant.linear import PARTS, QuantLinear, SplitLinear, artefact_name, fused_part
 
 REFERENCE = "reference"
 
@@ -99,9 +99,8 @@ def install(quantized: QuantizedModel, model: ModelT, backend: Backend) -> tuple
     seats: dict[str, Seat] = {}
     for name, module in list(result.named_modules()):
         if isinstance(module, QuantLinear):
-            fast, seats[name.replace(".qkv.", ".")] = seat(module, kernels)
-            parent, _, child = name.rpartition(".")
-            setattr(result.get_submodule(parent), child, fast)
+            fast, seats[artefact_name(name)] = seat(module, kernels)
+            result.set_submodule(name, fast)
     _join_splits(result)
     return result, Placement(backend.name, seats, fuse_producers(result))
 
@@ -113,8 +112,7 @@ def _join_splits(model: nn.Module) -> None:
             continue
         parts = [getattr(module, part) for part in PARTS]
         if all(isinstance(part, Kernel) for part in parts) and all(_same(parts[0], part) for part in parts[1:]):
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, SplitKernel(parts))
+            model.set_submodule(name, SplitKernel(parts))
 
 
 def _same(first: Kernel, second: Kernel) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.models.interface import ReconstructionModel, call_stage
+from fgq_bench.models.watching import watched_inputs
 
 
 def _shape(tensor: Tensor) -> Tensor:
@@ -24,18 +25,13 @@ def linear_flops(model: ReconstructionModel, frames: int, image_hw: tuple[int, i
     tensors = [*model.parameters(), *model.buffers()]
     memo: dict[int, Any] = {id(each): _shape(each) for each in tensors}
     shapes = copy.deepcopy(model, memo)
-    flops: dict[str, float] = {}
+    linears = {name: module for name, module in shapes.named_modules() if isinstance(module, nn.Linear)}
+    flops = dict.fromkeys(linears, 0.0)
 
-    def watch(name: str, linear: nn.Linear) -> None:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            flops[name] = flops.get(name, 0.0) + 2.0 * inputs[0].numel() * linear.out_features
+    def watch(name: str, x: Tensor) -> None:
+        flops[name] += 2.0 * x.numel() * linears[name].out_features
 
-        linear.register_forward_pre_hook(hook)
-
-    for name, module in shapes.named_modules():
-        if isinstance(module, nn.Linear):
-            watch(name, module)
-    with torch.no_grad():
+    with torch.no_grad(), watched_inputs(linears, watch):
         state = shapes.begin(torch.empty(1, frames, 3, *image_hw, device="meta"), dense=False)
         while (step := shapes.next_stage(state)) is not None:  # not run_stage: this device knows no autocast
             state = shapes.advance(state, call_stage(step.module, step.x, step.rotary))

@@ -53,8 +53,7 @@ class QuantizedModel:
             parent = name.rpartition(".")[0]
             bound[name] = SplitLinear(*(bound.pop(f"{parent}.{part}") for part in PARTS))  # type: ignore[assignment]
         for name, module in bound.items():
-            parent, _, child = name.rpartition(".")
-            setattr(result.get_submodule(parent), child, module)
+            result.set_submodule(name, module)
         for name, value in self.overrides.items():
             parent, _, child = name.rpartition(".")
             setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))

@@ -160,13 +160,17 @@ def fused_part(name: str) -> tuple[str, int] | None:
     return (f"{parent}.qkv", PARTS.index(child)) if child in PARTS else None
 
 
-def quantized_linears(module: nn.Module, name: str) -> dict[str, QuantLinear]:
-    """The quantized linears inside ``module``, which the model calls ``name``, as the artefact names them.
-
-    The parts of a split ``attn.qkv`` lie at ``attn.qkv.q``, and are named ``attn.q``.
+def artefact_name(path: str) -> str:
+    """The artefact's name of the linear at ``path``: the parts of a split ``attn.qkv`` lie at ``attn.qkv.q``, and are
+    named ``attn.q``.
     """
-    found = {f"{name}.{path}": each for path, each in module.named_modules() if isinstance(each, QuantLinear)}
-    return {path.replace(".qkv.", "."): linear for path, linear in found.items()}
+    return path.replace(".qkv.", ".")
+
+
+def quantized_linears(module: nn.Module, name: str) -> dict[str, QuantLinear]:
+    """The quantized linears inside ``module``, which the model calls ``name`` (itself: nothing), by ``artefact_name``."""
+    found = {path: each for path, each in module.named_modules(prefix=name) if isinstance(each, QuantLinear)}
+    return {artefact_name(path): linear for path, linear in found.items()}
 
 
 def find_linear(model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:

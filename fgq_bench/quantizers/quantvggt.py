@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fgq_bench.calibration.stream import Stage, watched_inputs
+from fgq_bench.calibration.stream import Stage
 from fgq_bench.models.interface import ROLES
 from fgq_bench.models.layers import Block, Rotary, at_least_float32
+from fgq_bench.models.watching import watched_inputs
 from fgq_bench.quant.linear import QuantLinear, find_linear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Diagonal, Hadamard, Transform

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgq_bench.kernels.kernel import Kernel
+from fgq_bench.kernels.kernel import WeightOnlyKernel
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.torch_compile import fused
 
@@ -35,12 +35,11 @@ def unpack_halves(packed: Tensor, scale: Tensor, zero: Tensor, dtype: torch.dtyp
     return torch.cat([low, high], -1).flatten(1).to(dtype)
 
 
-class CpuInt4Weight(Kernel):
+class CpuInt4Weight(WeightOnlyKernel):
     """Float inputs and weights of at most 4 bits: the better of two products, by the number of tokens."""
 
     name = "cpu-int4-weight"
     device_type = "cpu"
-    integer = False
 
     def __init__(self, linear: QuantLinear) -> None:
         super().__init__(linear)
@@ -61,12 +60,9 @@ class CpuInt4Weight(Kernel):
     @classmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """See ``Kernel``."""
-        scheme = linear.scheme
-        if scheme.quantizes_activations or not scheme.quantizes_weights:
-            return "inputs must be float and weights integer"
-        if scheme.weight_bits > 4:
-            return f"weights of at most 4 bits, not {scheme.weight_bits}"
-        group = linear.in_features // scheme.groups_of(linear.in_features, "linear")
+        if why := super().refusal(linear):
+            return why
+        group = linear.in_features // linear.scheme.groups_of(linear.in_features, "linear")
         return f"weight groups of {group} have no halves" if group % 2 else None
 
     def weight(self, dtype: torch.dtype) -> Tensor:

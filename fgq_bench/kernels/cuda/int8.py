@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.kernels.kernel import Codes, IntegerKernel, centred_weight
+from fgq_bench.kernels.kernel import Codes, IntegerKernel, centred_weight, odd_widths
 from fgq_bench.quant.grid import code_range
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.transforms import Diagonal
@@ -48,6 +48,7 @@ class CudaInt8(IntegerKernel):
         super().__init__(linear)
         self.weight: Tensor
         self.register_buffer("weight", self.layout(centred_weight(linear)))
+        self.quantiser_transforms = self.is_plain and fusable(self.transforms)
 
     @staticmethod
     def layout(codes: Tensor) -> Tensor:
@@ -62,8 +63,8 @@ class CudaInt8(IntegerKernel):
     @classmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """See ``Kernel``."""
-        if linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
-            return f"widths must be multiples of {MULTIPLE}, not {linear.in_features} and {linear.out_features}"
+        if why := odd_widths(linear, MULTIPLE):
+            return why
         if linear.in_features > WIDEST:
             return f"rows of at most {WIDEST}, not {linear.in_features}"
         return super().refusal(linear)
@@ -76,7 +77,7 @@ class CudaInt8(IntegerKernel):
 
     def transformed(self, x: Tensor) -> Tensor:
         """See ``Kernel``; where the quantiser transforms as well, nothing is left to do before it."""
-        return x if self.is_plain and fusable(self.transforms) else super().transformed(x)
+        return x if self.quantiser_transforms else super().transformed(x)
 
     def quantize(self, x: Tensor, dtype: torch.dtype) -> Codes:
         """See ``IntegerKernel``: one kernel, with the transform inside."""
@@ -84,7 +85,7 @@ class CudaInt8(IntegerKernel):
             return super().quantize(x, dtype)
         from fgq_bench.kernels.cuda.inputs import quantize
 
-        transforms = list(self.transforms) if fusable(self.transforms) else []
+        transforms = list(self.transforms) if self.quantiser_transforms else []
         codes, scale = quantize(rows(x), transforms, *code_range(self.scheme.activation_bits), self.act_clip)
         return Codes(codes.view(x.shape), scale.view(*x.shape[:-1], 1), dtype)
 

@@ -11,19 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.kernels.cuda.int8 import MULTIPLE, fusable, missing_triton, rows
-from fgq_bench.kernels.kernel import Kernel
+from fgq_bench.kernels.kernel import WeightOnlyKernel, foreign_group, odd_widths
 from fgq_bench.quant.linear import QuantLinear
 
 FEW_TOKENS = 256  # up to here the fused kernel; not tuned on hardware
 GROUPS = (16, 32, 64, 128)
 
 
-class CudaInt4Weight(Kernel):
+class CudaInt4Weight(WeightOnlyKernel):
     """Float inputs and weights of at most 4 bits."""
 
     name = "cuda-int4-weight"
     device_type = "cuda"
-    integer = False
 
     def __init__(self, linear: QuantLinear) -> None:
         super().__init__(linear)
@@ -33,6 +32,7 @@ class CudaInt4Weight(Kernel):
         self.weight_scale: Tensor
         self.weight_zero: Tensor | None
         self.group = linear.scheme.group_size
+        self.transforms_at_once = fusable(self.transforms)
         self.register_buffer("codes", pack_int4(linear.codes))
         self.register_buffer("weight_scale", linear.weight_scale)
         self.register_buffer("weight_zero", linear.weight_zero)
@@ -45,20 +45,11 @@ class CudaInt4Weight(Kernel):
     @classmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """See ``Kernel``."""
-        scheme = linear.scheme
-        if scheme.quantizes_activations or not scheme.quantizes_weights:
-            return "inputs must be float and weights integer"
-        if scheme.weight_bits > 4:
-            return f"weights of at most 4 bits, not {scheme.weight_bits}"
-        if scheme.group_size not in (None, *GROUPS):
-            return f"weight groups of {', '.join(map(str, GROUPS))}, not {scheme.group_size}"
-        if linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
-            return f"widths must be multiples of {MULTIPLE}, not {linear.in_features} and {linear.out_features}"
-        return None
+        return super().refusal(linear) or foreign_group(linear, GROUPS) or odd_widths(linear, MULTIPLE)
 
     def transformed(self, x: Tensor) -> Tensor:
         """See ``Kernel``: one Triton kernel, rounded once to the dtype of ``x``."""
-        if not self.transforms or not fusable(self.transforms):
+        if not self.transforms or not self.transforms_at_once:
             return super().transformed(x)
         from fgq_bench.kernels.cuda.inputs import transform
 

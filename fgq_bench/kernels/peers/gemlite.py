@@ -6,25 +6,19 @@ would round them to the dtype of the input). Online transforms run before it as 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fgq_bench.kernels.kernel import IntegerKernel, Kernel, centred_weight
+from fgq_bench.kernels.kernel import IntegerKernel, Kernel, WeightOnlyKernel, centred_weight, foreign_group, odd_widths
 from fgq_bench.kernels.peers import missing_library
 from fgq_bench.quant.linear import QuantLinear
 
 MULTIPLE = 32  # of both widths
 BITS = 4  # in which the library stores weight codes of 2 to 4 bits
 GROUPS = (32, 64, 128)  # it also offers 16, but its tiles of 32 inputs then read one scale for two groups
-
-
-def odd_widths(linear: QuantLinear) -> str | None:
-    """Why the library does not take a layer of this size, None where it does."""
-    if linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
-        return f"widths must be multiples of {MULTIPLE}, not {linear.in_features} and {linear.out_features}"
-    return None
 
 
 class Gemlite(Kernel):
@@ -41,9 +35,9 @@ class Gemlite(Kernel):
         """See ``Kernel``."""
         return missing_library("gemlite")
 
+    @abstractmethod
     def packed(self, linear: QuantLinear) -> Any:
         """The library's layer with the codes of ``linear``."""
-        raise NotImplementedError
 
     def run(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """See ``Kernel``."""
@@ -73,7 +67,7 @@ class GemliteInt8(Gemlite):
             return "inputs on a symmetric grid of 8 bits, the library's own"
         if scheme.activation_per_tensor or scheme.has_static_inputs or linear.act_clip is not None:
             return "one scale per token, unclipped and found as the input comes, the library's own"
-        return odd_widths(linear) or IntegerKernel.refusal(linear)
+        return odd_widths(linear, MULTIPLE) or IntegerKernel.refusal(linear)
 
     def packed(self, linear: QuantLinear) -> Any:
         """See ``Gemlite``: codes [out, in] int8, scales [out, 1] fp32."""
@@ -93,14 +87,7 @@ class GemliteWeight(Gemlite):
     @classmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """See ``Kernel``."""
-        scheme = linear.scheme
-        if scheme.quantizes_activations or not scheme.quantizes_weights:
-            return "inputs must be float and weights integer"
-        if scheme.weight_bits > BITS:
-            return f"weights of at most {BITS} bits, not {scheme.weight_bits}"
-        if scheme.group_size not in (None, *GROUPS):
-            return f"weight groups of {', '.join(map(str, GROUPS))}, not {scheme.group_size}"
-        return odd_widths(linear)
+        return WeightOnlyKernel.refusal(linear) or foreign_group(linear, GROUPS) or odd_widths(linear, MULTIPLE)
 
     def packed(self, linear: QuantLinear) -> Any:
         """See ``Gemlite``: codes [out, in] uint8, scales [out, groups] fp32, zero points likewise or one for all.
