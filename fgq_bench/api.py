@@ -14,6 +14,7 @@ from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model, model_hash
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.models.precision import choose_precision
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.predictions import predict
 from fgq_bench.quant.artifact import QuantizedModel
@@ -35,7 +36,7 @@ def quantize(
     overrides: dict[str, Scalar] | None = None,
     calibration: str = "procedural-64x4",
     roots: dict[str, Path] | None = None,
-    compute_dtype: str = "float32",
+    compute_dtype: str | None = None,
     folder: Path | None = None,
 ) -> QuantizedModel:
     """Quantize ``model`` (left untouched) with ``NAME[:PRESET]`` at a scheme such as ``w4a4``.
@@ -46,7 +47,8 @@ def quantize(
     Args:
         calibration: manifest (name or .json file) for calibrated methods and static schemes; ``roots``: folders of its
             data sets.
-        compute_dtype: precision of the calibration pass, ``float32`` or ``bfloat16``.
+        compute_dtype: precision of the calibration pass, ``float32`` or ``bfloat16``; None: what the weights of
+            ``model`` are stored for.
         folder: keeps what calibrated methods share (default: nothing is kept).
 
     Raises:
@@ -58,7 +60,7 @@ def quantize(
     data = None
     if resolved.needs_calibration(parsed):
         clips = CalibrationClips(load_manifest(calibration), roots or {})
-        data = Calibration(model, own_hash, clips, compute_dtype, folder)
+        data = Calibration(model, own_hash, clips, choose_precision(model, compute_dtype), folder)
     header: dict[str, object] = {
         "method": resolved.identity(), "preset": resolved.preset, "scheme": scheme, "scope": scope, "seed": seed,
         "model": {"hash": own_hash}, "calibration": None if data is None else data.clips.manifest.identity(),
@@ -86,21 +88,25 @@ def evaluate(
     reference: ReconstructionModel | None = None,
     root: Path | None = None,
     limit: int | None = None,
-    compute_dtype: str = "float32",
+    protocol: str | None = None,
+    compute_dtype: str | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Score ``model`` on a data set: task -> metric -> value, 95 % interval, unit, aggregation.
 
     Args:
         reference: the full-precision model; without it the agreement task compares ``model`` with itself.
-        tasks: default: all tasks of the data set's card.
+        tasks: default: all tasks of the protocol.
+        root: folder of a data set that lies in files; ``protocol``: a protocol card instead of the data set's own.
+        compute_dtype: as for ``quantize``.
     """
-    data = open_dataset(load_card(DatasetCard, dataset), root, limit)
-    chosen = [find_task(name) for name in tasks or data.card.tasks]
+    precision = choose_precision(model, compute_dtype)
+    data = open_dataset(load_card(DatasetCard, dataset), root, limit, protocol)
+    chosen = [find_task(name) for name in tasks or data.setting.tasks]
     fields = fields_read(chosen)
     scores = score_sequences(
         (data.load(sequence) for sequence in data.sequences()),
         chosen,
-        lambda scene: predict(model, scene, compute_dtype, fields),
-        lambda scene: predict(reference or model, scene, compute_dtype, fields),
+        lambda scene: predict(model, scene, precision, fields),
+        lambda scene: predict(reference or model, scene, precision, fields),
     )
     return {task.name: summarize(task, scores[task.name]) for task in chosen}

@@ -1,4 +1,4 @@
-"""Cards: strict, flat TOML files that say what a method, a data set or a report is.
+"""Cards: strict, flat TOML files that say what a method, a data set, a protocol or a report is.
 
 Cards live in ``methods/``, ``datasets/`` and ``reports/`` of the repository, or in ``fgq_bench/_content/`` of an
 installed wheel. A malformed card is refused with its file, key and line.
@@ -45,15 +45,62 @@ class MethodCard(Card):
 
 
 class DatasetCard(Card):
-    """A data set and the split that is scored."""
+    """A data set and one of its splits.
+
+    With ``image_size`` the loader itself decides frames and pictures, and ``protocol`` says in words how. Without it,
+    ``protocol`` names the protocol card that decides unless a user asks for another.
+    """
 
     loader: str  # "module:Class"
     licence: str
     citation: str
-    tasks: list[str]
-    image_size: int  # width in pixels
     protocol: str
+    download: str = "nothing to download"  # the steps, in words
+    disk: str = "none"  # size once unpacked
+    tasks: list[str] = []  # that can be scored, without a protocol card
+    image_size: int | None = None  # width in pixels
     options: dict[str, Scalar] = {}  # for the loader
+
+
+class ProtocolEntry(pydantic.BaseModel):
+    """How one data set is read and scored under a protocol: frames, pictures, tasks, what the paper prints."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    tasks: list[str] = []  # none: to calibrate on
+    frames: Literal["random", "stride", "first", "each", "all"]  # see loaders/frames.py
+    count: int | None = None  # random, first: frames of a sequence
+    seed: int | None = None  # random
+    stride: int | None = None  # stride
+    at_most_half: bool = False  # stride: at most half the sequence's length
+    minimum: int = 1  # sequences with fewer frames are left out
+    resize: Literal["crop", "squash", "pad"] = "crop"  # see loaders/images.py
+    width: int  # pixels
+    height: int | None = None  # squash: pixels; None: as wide
+    truth: Literal["image", "native"] = "image"  # resolution of the true depth
+    unit: Literal["metres", "millimetres"] = "metres"  # in which the paper prints distances
+    headline: list[str] = []  # "task.metric[/category]" that the paper prints
+    options: dict[str, Scalar] = {}  # for the loader, beside the data set card's
+    notes: str = ""  # what the paper leaves open, and what is done here
+
+    @pydantic.model_validator(mode="after")
+    def _frames_are_complete(self) -> ProtocolEntry:
+        needed = {"random": ("count", "seed"), "stride": ("stride",), "first": ("count",)}.get(self.frames, ())
+        for name in ("count", "seed", "stride"):
+            if (getattr(self, name) is not None) != (name in needed):
+                raise ValueError(f"frames = {self.frames!r} {'needs' if name in needed else 'has no'} {name}")
+        if self.at_most_half and self.frames != "stride":
+            raise ValueError("at_most_half belongs to frames = 'stride'")
+        if self.height is not None and self.resize != "squash":
+            raise ValueError("height belongs to resize = 'squash'")
+        return self
+
+
+class ProtocolCard(Card):
+    """A paper's evaluation protocol: one entry per data set that it reads."""
+
+    source: str  # paper, and where what it leaves open comes from
+    datasets: dict[str, ProtocolEntry]
 
 
 class ReportCard(Card):
@@ -72,7 +119,13 @@ class ReportCard(Card):
 
 
 CardT = TypeVar("CardT", bound=Card)
-KINDS: dict[str, type[Card]] = {"methods": MethodCard, "datasets": DatasetCard, "reports": ReportCard}
+KINDS: dict[str, type[Card]] = {
+    "methods": MethodCard,
+    "datasets": DatasetCard,
+    "protocols": ProtocolCard,
+    "reports": ReportCard,
+}
+FOLDERS = {**{kind: kind for kind in KINDS}, "protocols": "datasets/protocols"}
 
 
 @cache
@@ -84,7 +137,7 @@ def content_root() -> Path:
 
 def card_names(kind: str) -> list[str]:
     """Names of all cards of ``kind`` (a key of ``KINDS``)."""
-    return sorted(path.stem for path in (content_root() / kind).glob("*.toml"))
+    return sorted(path.stem for path in (content_root() / FOLDERS[kind]).glob("*.toml"))
 
 
 def load_card(kind: type[CardT], name: str) -> CardT:
@@ -92,10 +145,10 @@ def load_card(kind: type[CardT], name: str) -> CardT:
 
     Raises UserError for an unknown name and for a malformed card.
     """
-    folder = next(key for key, value in KINDS.items() if value is kind)
-    path = Path(name) if name.endswith(".toml") else content_root() / folder / f"{name}.toml"
+    plural = next(key for key, value in KINDS.items() if value is kind)
+    path = Path(name) if name.endswith(".toml") else content_root() / FOLDERS[plural] / f"{name}.toml"
     if not path.is_file():
-        raise unknown(folder.removesuffix("s"), name, card_names(folder))
+        raise unknown(plural.removesuffix("s"), name, card_names(plural))
     return parse_card(kind, path)
 
 

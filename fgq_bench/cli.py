@@ -28,7 +28,7 @@ Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Default: 
 Model = Annotated[str, typer.Option(help="See `fgq-bench list models`.")]
 Checkpoint = Annotated[str | None, typer.Option(help="File, directory or hub id instead of the model's own.")]
 Roots = Annotated[list[str] | None, typer.Option("--root", help="DATASET=PATH; repeatable.")]
-Protocol = Annotated[str | None, typer.Option(help="Refuse to run unless the data set's card has this protocol.")]
+Protocol = Annotated[str | None, typer.Option(help="See `fgq-bench list protocols` (default: the data set's own).")]
 Scopes = Annotated[list[str], typer.Option("--scope", help="aa, aa+camera, aa+dino or all; repeatable.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.")]
 Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.")]
@@ -36,6 +36,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequenc
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
 Overwrite = Annotated[str, typer.Option(help="What to do again: failed, never or always.")]
+OnBadData = Annotated[str, typer.Option(help="A sequence that cannot be read: stop (its run fails) or skip (counted).")]
 Cache = Annotated[str, typer.Option(help="Predictions kept on disk: task (what the tasks read) or none.")]
 Calibration = Annotated[
     str | None, typer.Option(help="Calibration manifest, name or .json file (default: the model's own).")
@@ -50,7 +51,9 @@ _RUNS = Path("runs")
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, models, reports, calibrations, tasks or backends")],
+    kind: Annotated[
+        str, typer.Argument(help="methods, datasets, protocols, models, reports, calibrations, tasks or backends")
+    ],
     as_json: Json = False,
 ) -> None:
     """List what there is."""
@@ -73,6 +76,23 @@ def show(
 
 
 @app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="A data set.")],
+    root: Annotated[str | None, typer.Option("--root", help="PATH of its files (or DATASET=PATH).")] = None,
+    protocol: Protocol = None,
+    sequences: Annotated[int, typer.Option(min=0, help="Read N, spread over the data set; 0: all, before a sweep.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for check.json and contact-sheet.png; default: print.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a copy of a data set is complete, readable and read rightly; exit code 1 where it is not."""
+    from fgq_bench.commands.check import check_dataset
+
+    raise typer.Exit(check_dataset(dataset, root, protocol, sequences, output, as_json))
+
+
+@app.command()
 def run(
     method: Methods,
     dataset: Datasets,
@@ -92,6 +112,7 @@ def run(
     output: Output = _RUNS,
     overwrite: Overwrite = "failed",
     cache: Cache = "task",
+    on_bad_data: OnBadData = "stop",
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -105,7 +126,7 @@ def run(
         method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
         parse_roots(root or []), protocol, limit, device, calibration,
     )  # fmt: skip
-    raise typer.Exit(run_request(request, output, overwrite, cache, dry_run, as_json))
+    raise typer.Exit(run_request(request, output, overwrite, cache, on_bad_data, dry_run, as_json))
 
 
 @app.command("run-all")
@@ -190,6 +211,7 @@ def evaluate(
     model: Model = "vggt-tiny",
     checkpoint: Checkpoint = None,
     root: Roots = None,
+    protocol: Protocol = None,
     limit: Limit = None,
     device: Device = "cpu",
     backend: Backend = "reference",
@@ -198,7 +220,7 @@ def evaluate(
     """Score a quantized model file on a data set."""
     from fgq_bench.commands.artifacts import evaluate_file
 
-    evaluate_file(artifact, dataset, task, model, checkpoint, root or [], limit, device, backend, as_json)
+    evaluate_file(artifact, dataset, task, model, checkpoint, root or [], protocol, limit, device, backend, as_json)
 
 
 @app.command()
@@ -221,6 +243,7 @@ def manifest(
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="PNG of candidates, clusters and scores (PDF beside it).")] = None,
     root: Roots = None,
+    protocol: Protocol = None,
 ) -> None:
     """Draw a calibration manifest from data sets that are not scored."""
     from fgq_bench.commands.manifests import write_manifest
@@ -229,7 +252,19 @@ def manifest(
         "filter": filter_, "share": share, "keep": keep, "clusters": clusters, "model": model,
         "checkpoint": checkpoint, "device": device, "shared": shared, "figure": figure,
     }  # fmt: skip
-    write_manifest(dataset, root or [], sampler, sequences, frames, seed, options, output)
+    write_manifest(dataset, root or [], protocol, sampler, sequences, frames, seed, options, output)
+
+
+@app.command()
+def frames(
+    dataset: Annotated[str, typer.Argument(help="A data set with a protocol.")],
+    root: Roots = None,
+    protocol: Protocol = None,
+) -> None:
+    """Pin the frames that a protocol scores in datasets/frames, so that every copy of the data scores the same ones."""
+    from fgq_bench.commands.frames import pin_frames
+
+    pin_frames(dataset, root or [], protocol)
 
 
 @app.command()

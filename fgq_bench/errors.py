@@ -9,3 +9,7 @@ class UserError(Exception):
 
 class OutputError(UserError):
     """The output cannot be written; unlike any other failure of a cell, it ends a sweep."""
+
+
+class BadData(UserError):
+    """A sequence of a data set that cannot be read or makes no sense; a sweep may leave it out (``--on-bad-data``)."""

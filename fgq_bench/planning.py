@@ -95,8 +95,8 @@ class Run:
         return {
             **self.compilation(),
             "dataset": self.dataset.source(),
-            "protocol": self.dataset.card.protocol,
-            "image_size": self.dataset.card.image_size,
+            "protocol": self.dataset.setting.identity(),
+            "image_size": self.dataset.setting.image_size,
             "backend": self.backend,
             "compute_dtype": self.loaded.spec.compute_dtype,
             **({"kernels": versions} if (versions := self.kernel_versions()) else {}),
@@ -130,13 +130,10 @@ def float_run(method: Method, dataset: Dataset, tasks: tuple[str, ...], loaded: 
 
 def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]:
     cards = [load_card(DatasetCard, name) for name in request.datasets]
-    for card in cards:
-        if request.protocol and request.protocol != card.protocol:
-            raise UserError(f"data set {card.name} has the protocol {card.protocol!r}, not {request.protocol!r}")
     known = {*request.datasets, *(clips.datasets if clips else ())}
     if foreign := set(request.roots) - known:
         raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")
-    datasets = [open_dataset(card, request.roots.get(card.name), request.limit) for card in cards]
+    datasets = [open_dataset(card, request.roots.get(card.name), request.limit, request.protocol) for card in cards]
     for dataset in datasets:
         if clips is not None:
             clips.check_disjoint(dataset)
@@ -144,7 +141,7 @@ def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]
 
 
 def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
-    offered = dataset.card.tasks
+    offered = dataset.setting.tasks
     if not offered:
         raise UserError(f"data set {dataset.card.name} is there to calibrate on: it has no task to score")
     wanted = offered if request.tasks is None else request.tasks

@@ -34,6 +34,7 @@ class Result:
     sequences: list[dict[str, Any]] = field(default_factory=list)
     bytes: dict[str, int] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)  # what ran as integers; empty on ``reference``
+    skipped: list[dict[str, str]] = field(default_factory=list)  # sequences left out as bad data, with the reasons
     schema: int = SCHEMA
 
     @property
@@ -47,8 +48,8 @@ class Result:
         }  # fmt: skip
 
     def values(self) -> dict[str, Any]:
-        """The file's content: every field, ``execution`` only where there is something to say."""
-        return {key: value for key, value in asdict(self).items() if value or key != "execution"}
+        """The file's content: every field, ``execution`` and ``skipped`` only where there is something to say."""
+        return {key: value for key, value in asdict(self).items() if value or key not in ("execution", "skipped")}
 
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last."""

@@ -17,7 +17,7 @@ import torch
 
 from fgq_bench.compiling import compiled
 from fgq_bench.environment import describe
-from fgq_bench.errors import OutputError, UserError
+from fgq_bench.errors import BadData, OutputError, UserError
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import SceneCache
@@ -36,6 +36,7 @@ from fgq_bench.tasks.scoring import fields_read, score_sequences
 
 _log = logging.getLogger(__name__)
 Overwrite = Literal["failed", "never", "always"]
+OnBadData = Literal["stop", "skip"]
 
 
 @dataclass
@@ -110,10 +111,15 @@ def split_pending(runs: list[Run], store: Store, overwrite: Overwrite) -> tuple[
 
 
 class Sweep:
-    """One pass over a plan."""
+    """One pass over a plan.
 
-    def __init__(self, workspace: Workspace, overwrite: Overwrite = "failed") -> None:
-        self.workspace, self.overwrite = workspace, overwrite
+    Args:
+        on_bad_data: what a sequence that cannot be read does to its run: ``stop`` fails it, ``skip`` leaves the sequence
+            out, and the results say so.
+    """
+
+    def __init__(self, workspace: Workspace, overwrite: Overwrite = "failed", on_bad_data: OnBadData = "stop") -> None:
+        self.workspace, self.overwrite, self.on_bad_data = workspace, overwrite, on_bad_data
 
     def execute(self, runs: list[Run], advance: Callable[[str, int], None] = lambda label, steps: None) -> Outcome:
         """Compute what is missing. ``advance(label, sequences)`` reports progress.
@@ -153,22 +159,32 @@ class Sweep:
         model, execution = _executable(run, quantized)
         tasks = [find_task(cell.conditions["task"]["name"]) for cell in item.cells]
         fields, reference = fields_read(tasks), run.reference()
-
-        def scenes() -> Iterator[Scene]:
-            for sequence in run.dataset.sequences():
-                yield self.workspace.scenes.load(run.dataset, sequence)
-                advance(run.label, 1)
-
+        skipped: list[dict[str, str]] = []
         scores = score_sequences(
-            scenes(),
+            self._scenes(run, skipped, advance),
             tasks,
             lambda scene: self._predict(run, model, scene, fields),
             lambda scene: self._predict(reference, run.loaded.model, scene, fields),
         )
+        if len(skipped) == len(run.dataset.sequences()):
+            raise UserError(f"every sequence was skipped as bad data; the first: {skipped[0]['reason']}")
         return [
-            replace(_filled(cell, task, scores[task.name]), bytes=sizes, execution=execution)
+            replace(_filled(cell, task, scores[task.name]), bytes=sizes, execution=execution, skipped=skipped)
             for cell, task in zip(item.cells, tasks, strict=True)
         ]
+
+    def _scenes(self, run: Run, skipped: list[dict[str, str]], advance: Callable[[str, int], None]) -> Iterator[Scene]:
+        """The run's sequences, one by one; bad ones are added to ``skipped`` where the sweep goes on without them."""
+        for sequence in run.dataset.sequences():
+            try:
+                scene = self.workspace.scenes.load(run.dataset, sequence)
+            except BadData as error:
+                if self.on_bad_data == "stop":
+                    raise BadData(f"{error}; repair it, or leave it out with --on-bad-data skip") from None
+                skipped.append({"sequence": sequence, "reason": str(error)})
+            else:
+                yield scene
+            advance(run.label, 1)
 
     def _predict(
         self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]
@@ -191,7 +207,7 @@ def _executable(run: Run, quantized: QuantizedModel) -> tuple[ReconstructionMode
     model, placement = install(quantized, run.loaded.model, backend)
     if not backend.kernels:
         return model, {}
-    size = run.dataset.card.image_size
+    size = run.dataset.setting.image_size
     return model, placement.summary(linear_flops(run.loaded.model, 1, (size, size)))
 
 

@@ -16,7 +16,7 @@ from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.loaders.base import open_dataset
-from fgq_bench.models.checkpoints import load_model
+from fgq_bench.models.checkpoints import load_model, save_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 
 
@@ -48,6 +48,13 @@ def micro() -> VGGT:
     """A random small model, different in every width from the embedded one."""
     torch.manual_seed(0)
     return VGGT(MICRO).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def stored_in_bf16(micro: VGGT, tmp_path: Path) -> VGGT:
+    """``micro`` loaded as a model that is evaluated in bf16."""
+    save_model(micro, tmp_path / "micro.safetensors", torch.float32)
+    return load_model("vggt-1b", str(tmp_path / "micro.safetensors"))
 
 
 @pytest.fixture

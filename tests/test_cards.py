@@ -63,7 +63,7 @@ def test_name_differs_from_the_file(tmp_path: Path) -> None:
 def test_unknown_names_are_suggested() -> None:
     with pytest.raises(UserError, match="unknown method 'rnt'; did you mean rtn"):
         load_card(MethodCard, "rnt")
-    with pytest.raises(UserError, match="unknown dataset 'zzz'; known: procedural-objects, procedural-objects-pool, "):
+    with pytest.raises(UserError, match="unknown dataset 'zzz'; known: 7scenes, co3dv2, co3dv2-train, "):
         load_card(DatasetCard, "zzz")
     with pytest.raises(UserError, match="unknown preset of rtn 'paper'; known: none"):
         find_method("rtn:paper")

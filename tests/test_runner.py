@@ -233,7 +233,7 @@ def test_key_sees_the_weights(loaded: LoadedModel) -> None:
         ({"tasks": ["poses"]}, "unknown task 'poses'; did you mean pose"),
         ({"scopes": ["heads"]}, "scope 'heads' is unknown"),
         ({"overrides": {"alpha": 0.5}}, "option 'alpha'"),
-        ({"protocol": "fgq"}, "has the protocol '4 frames"),
+        ({"protocol": "fgq"}, "has its own protocol"),
         ({"roots": {"dtu": Path(".")}}, "--root names 'dtu'"),
         ({"backend": "cuda-int5"}, "unknown backend 'cuda-int5'; did you mean cuda-int"),
     ],

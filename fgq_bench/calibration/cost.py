@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fgq_bench.calibration.stream import linears_inside
 from fgq_bench.models.interface import ReconstructionModel, call_stage
+from fgq_bench.models.precision import stored_dtypes
 from fgq_bench.models.watching import watched_inputs
 
 FP32 = 4  # bytes
@@ -82,5 +83,6 @@ def estimate(
         largest, disk = max(largest, hessians), disk + hessians
     rate = speed(device, torch.bfloat16 if compute_dtype == "bfloat16" else torch.float32)
     seconds = forward / rate + statistics / speed(device, torch.float32)
-    weights = FP32 * sum(p.numel() for p in model.parameters())
+    dtypes = stored_dtypes(model, compute_dtype)
+    weights = sum(dtypes[name].itemsize * each.numel() for name, each in model.named_parameters())
     return Cost(stages, forward, statistics, seconds, weights, stream, largest, disk)

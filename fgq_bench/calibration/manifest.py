@@ -34,7 +34,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Clips with how they were chosen. Its identity is ``hash``: the clips alone, whoever chose them.
+    """Clips with how they were chosen. Its identity is ``hash``: the clips and how they are read, whoever chose them.
 
     ``sources`` pins the content of every data set that is drawn from (see ``fingerprint``): a manifest is refused
     where a card has changed since, so that the hash always stands for the same pictures. ``selection`` says why these
@@ -50,8 +50,11 @@ class Manifest:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over every clip in order."""
-        return hashlib.sha256(json.dumps([asdict(clip) for clip in self.clips], sort_keys=True).encode()).hexdigest()
+        """SHA-256 over every clip in order, and over the sources that have more than one way to be read."""
+        clips: Any = [asdict(clip) for clip in self.clips]
+        by_protocol = [source for source in self.sources if protocol_of(source[1])]
+        content = {"clips": clips, "sources": by_protocol} if by_protocol else clips
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
         """What decides a calibration, for result keys, with the name for readers."""
@@ -83,15 +86,26 @@ class Manifest:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """What decides the pictures of a data set's sequences: loader, options, image size; 12 digits of a SHA-256."""
-    text = json.dumps({**dataset.source(), "image_size": dataset.card.image_size}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """What decides the pictures of a data set's sequences: loader, options, image size, the way they are resized.
+
+    12 digits of a SHA-256; ``<protocol>:`` stands before them where a protocol card has decided.
+    """
+    setting = dataset.setting
+    content = {**dataset.source(), "image_size": setting.image_size}
+    if setting.entry is not None:
+        content |= {"resize": setting.entry.resize, "height": setting.entry.height}
+    digits = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return digits if setting.entry is None else f"{setting.protocol}:{digits}"
+
+
+def protocol_of(fingerprint: str) -> str | None:
+    """Name of the protocol card in a source's fingerprint; None: the data set's own way."""
+    return fingerprint.rpartition(":")[0] or None
 
 
 def read_clip(dataset: Dataset, clip: Clip) -> Scene:
     """The clip's frames, in its order, with the ground truth that ``dataset`` has."""
-    listed = dataset.frames[clip.sequence]
-    return dataset.load(clip.sequence).select([listed.index(frame) for frame in clip.frames])
+    return dataset.read(clip.sequence, list(clip.frames))
 
 
 def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
@@ -141,11 +155,13 @@ class CalibrationClips:
 
     def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
         self.manifest = manifest
-        names = dict.fromkeys(clip.dataset for clip in manifest.clips)
-        self.datasets = {name: open_dataset(load_card(DatasetCard, name), roots.get(name)) for name in names}
-        for name, dataset in self.datasets.items():
-            if dict(manifest.sources).get(name) != fingerprint(dataset):
+        sources, self.datasets = dict(manifest.sources), {}
+        for name in dict.fromkeys(clip.dataset for clip in manifest.clips):
+            known = sources.get(name, "")
+            dataset = open_dataset(load_card(DatasetCard, name), roots.get(name), protocol=protocol_of(known))
+            if known != fingerprint(dataset):
                 raise UserError(f"manifest {manifest.name}: the card of {name} has changed since; draw another")
+            self.datasets[name] = dataset
         self._kept: dict[Clip, Tensor] = {}
         self._budget = IMAGE_BUDGET
 
@@ -177,28 +193,20 @@ class CalibrationClips:
         return self._read(self.manifest.clips[index])
 
     def _read(self, clip: Clip) -> Scene:
-        dataset = self.datasets[clip.dataset]
-        listed = dataset.frames.get(clip.sequence, [])
-        if missing := [frame for frame in clip.frames if frame not in listed]:
-            raise UserError(
-                f"manifest {self.manifest.name}: {clip.dataset} has no frame {missing[0]!r} of {clip.sequence!r}"
-            )
-        return read_clip(dataset, clip)
+        try:
+            return read_clip(self.datasets[clip.dataset], clip)
+        except UserError as error:
+            raise UserError(f"manifest {self.manifest.name}: {error}") from None
 
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""
-        scored = {(test.card.loader, _place(test), name) for name in test.frame_list()}
+        scored = {test.global_name(sequence) for sequence in test.frame_list()}
         for clip in self.manifest.clips:
-            source = self.datasets[clip.dataset]
-            if (source.card.loader, _place(source), clip.sequence) in scored:
+            if self.datasets[clip.dataset].global_name(clip.sequence) in scored:
                 raise UserError(
                     f"manifest {self.manifest.name}: calibrates on {clip.sequence!r} of {clip.dataset}, which "
                     f"{test.card.name} scores; draw another with fgq-bench manifest"
                 )
-
-
-def _place(dataset: Dataset) -> Path | None:
-    return dataset.root.resolve() if dataset.root else None
 
 
 def open_clips(name: str, roots: dict[str, Path]) -> CalibrationClips:

@@ -39,14 +39,14 @@ def quantize_to_file(
 
 def evaluate_file(
     artifact: Path, dataset: str, tasks: list[str] | None, model: str, checkpoint: str | None, roots: list[str],
-    limit: int | None, device: str, backend: str, as_json: bool,
+    protocol: str | None, limit: int | None, device: str, backend: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Score an artefact on a data set and print every metric."""
     spec = find_model(model)
     float_model = api.load_model(model, checkpoint, check_device(device))
     small = api.load_quantized(artifact, float_model, backend)
     root = parse_roots(roots).get(dataset)
-    scores = api.evaluate(small, dataset, tasks, float_model, root, limit, spec.compute_dtype)
+    scores = api.evaluate(small, dataset, tasks, float_model, root, limit, protocol, spec.compute_dtype)
     if as_json:
         print_json(scores)
         return

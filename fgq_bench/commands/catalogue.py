@@ -62,10 +62,7 @@ def list_kind(kind: str, as_json: bool) -> None:
 
 def show_name(name: str, figure: Path | None, roots: list[str], as_json: bool) -> None:
     """Print everything called ``name``; with ``figure``, write a data set's contact sheet."""
-    everything = {
-        kind: catalogue(kind)
-        for kind in ("methods", "datasets", "reports", "calibrations", "tasks", "backends", "models")
-    }
+    everything = {kind: catalogue(kind) for kind in (*KINDS, "calibrations", "tasks", "backends", "models")}
     found = {kind: entries[name] for kind, entries in everything.items() if name in entries}
     if not found:
         raise unknown("name", name, [entry for entries in everything.values() for entry in entries])

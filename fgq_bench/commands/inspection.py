@@ -28,7 +28,7 @@ def inspect_model(
     magnitudes = token_magnitudes(network, scenes)
     blind = without_views(network, (scenes[0].images.shape[-2], scenes[0].images.shape[-1]))
     auc = {
-        name: api.evaluate(candidate, dataset, ["pose"], None, root, limit, dtype)["pose"]["auc@30"]
+        name: api.evaluate(candidate, dataset, ["pose"], None, root, limit, compute_dtype=dtype)["pose"]["auc@30"]
         for name, candidate in (("all views", network), ("own frame only", blind))
     }
     write_json(output / "inspect.json", {"model": model, "dataset": dataset, "auc@30": auc, "magnitudes": magnitudes})

@@ -58,8 +58,8 @@ def choose_rule(sampler: str, given: dict[str, Any]) -> Rule:
 
 
 def write_manifest(
-    datasets: list[str], roots: list[str], sampler: str, sequences: int, frames: int, seed: int,
-    options: dict[str, Any], output: Path,
+    datasets: list[str], roots: list[str], protocol: str | None, sampler: str, sequences: int, frames: int,
+    seed: int, options: dict[str, Any], output: Path,
 ) -> None:  # fmt: skip
     """Draw a manifest and write it; in ``options``, None and False mean: not given."""
     if output.suffix != ".json":
@@ -69,7 +69,7 @@ def write_manifest(
     folders = parse_roots(roots)
     if len({*datasets}) < len(datasets) and sampler != "random":
         raise UserError(f"--dataset {max(datasets, key=datasets.count)}: given twice; once is enough")
-    opened = [open_dataset(load_card(DatasetCard, name), folders.get(name)) for name in datasets]
+    opened = [open_dataset(load_card(DatasetCard, name), folders.get(name), protocol=protocol) for name in datasets]
     if sampler == "random":
         manifest = sample_random(output.stem, opened, sequences, frames, seed)
     else:

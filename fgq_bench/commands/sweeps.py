@@ -11,10 +11,12 @@ from fgq_bench.cards import ReportCard, card_names, load_card
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.setting import Setting
 from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.predictions import bytes_per_sequence
+from fgq_bench.reporting.statistics import PER_CATEGORY
 from fgq_bench.results import Result
-from fgq_bench.runner import Outcome, Overwrite, Sweep, Workspace, split_pending
+from fgq_bench.runner import OnBadData, Outcome, Overwrite, Sweep, Workspace, split_pending
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read
 
@@ -27,19 +29,23 @@ HEADLINES = {  # one number per task
 }
 
 
-def run_request(request: Request, output: Path, overwrite: str, cache: str, dry_run: bool, as_json: bool) -> int:
+def run_request(
+    request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool
+) -> int:
     """Execute one grid and print its results; the exit code is 1 where a cell failed."""
     check_device(request.device)
+    policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
     runs = plan(request, LoadedModel.load(request))
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite))
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
+    headlines = {run.dataset.card.name: run.dataset.setting for run in runs}
     if as_json:
-        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics} for result in outcome.results])  # fmt: skip
+        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics, "skipped": result.skipped} for result in outcome.results])  # fmt: skip
     else:
-        print_rows("results", [_summary(result) for result in outcome.results])
+        print_rows("results", [_summary(result, headlines[result.labels["dataset"]]) for result in outcome.results])
     return _finish(outcome, workspace, quiet=as_json)
 
 
@@ -65,7 +71,7 @@ def run_reports(
     return _finish(outcome, workspace, quiet=False)
 
 
-def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite) -> Outcome:
+def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop") -> Outcome:
     """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored."""
     _, pending = split_pending(runs, workspace.store, overwrite)
     columns = (
@@ -79,7 +85,7 @@ def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite) -> Outc
             progress.update(bar, description=label, advance=steps)
 
         try:
-            return Sweep(workspace, overwrite).execute(runs, advance)
+            return Sweep(workspace, overwrite, on_bad_data).execute(runs, advance)
         except KeyboardInterrupt:
             raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
 
@@ -100,7 +106,7 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
         fields = fields_read(find_task(name) for name in item.run.tasks)
         sequences = dataset.sequences()
         frames = sum(map(len, dataset.frames.values()))
-        size = dataset.card.image_size
+        size = dataset.setting.image_size
         rows.append(
             {
                 "run": item.run.label, "scope": item.run.scope, "seed": item.run.seed, "cells": len(item.cells),
@@ -114,19 +120,37 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
     console.print(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
 
 
-def _summary(result: Result) -> dict[str, str]:
+def _summary(result: Result, setting: Setting) -> dict[str, str]:
     labels = {key: value for key, value in result.labels.items() if key != "model"}
+    scope = result.conditions["scope"]
     if result.status == "failed":
-        return {**labels, "scope": result.conditions["scope"], "result": f"failed: {result.error}"}
-    task = find_task(labels["task"])
-    name = HEADLINES.get(labels["task"], task.metrics[0].name)
-    entry = result.metrics[name]
-    text = f"{name} {entry['value']:.3f} [{entry['ci_low']:.3f}, {entry['ci_high']:.3f}] {entry['unit']}"
-    return {**labels, "scope": result.conditions["scope"], "result": text}
+        return {**labels, "scope": scope, "result": f"failed: {result.error}"}
+    printed = _headline(result, labels["task"], setting)
+    return {**labels, "scope": scope, "result": "\n".join(printed)}
+
+
+def _headline(result: Result, task: str, setting: Setting) -> list[str]:
+    """What the protocol's paper prints of a task, in its unit; one number where there is no such list."""
+    asked = [] if setting.entry is None else [text for text in setting.entry.headline if text.startswith(f"{task}.")]
+    names = [text.removeprefix(f"{task}.") for text in asked] or [HEADLINES.get(task, find_task(task).metrics[0].name)]
+    lines = []
+    for name in names:
+        entry = result.metrics.get(name) or result.metrics[name.removesuffix(PER_CATEGORY)]  # of a single category
+        factor, unit = 1.0, entry["unit"]
+        if unit == "metres" and setting.entry is not None and setting.entry.unit == "millimetres":
+            factor, unit = 1000.0, "millimetres"
+        value, low, high = (factor * entry[key] for key in ("value", "ci_low", "ci_high"))
+        lines.append(f"{name} {value:.3f} [{low:.3f}, {high:.3f}] {unit}")
+    return lines
 
 
 def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
     failed = outcome.failed
+    skipped = {(row["sequence"], row["reason"]) for result in outcome.results for row in result.skipped}
+    if skipped and not quiet:
+        console.print(f"{len(skipped)} sequences skipped as bad data:", style="yellow")
+        for _, reason in sorted(skipped):
+            console.print(f"  {reason}", style="yellow", markup=False)
     if not quiet:
         stored = len(outcome.results) - outcome.computed
         console.print(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from functools import cached_property
 from importlib import import_module
@@ -14,14 +12,18 @@ import pydantic
 
 from fgq_bench.cards import DatasetCard
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.frames import hash_frames
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.loaders.setting import Setting
 
 
 class Dataset(ABC):
     """A data set with its frames chosen.
 
     Args:
-        card: what the data set is; ``card.options`` are this loader's ``Options``.
+        card: what the data set is.
+        options: this loader's ``Options``, from the card and the protocol.
+        setting: how it is read: its protocol, resolved.
         root: folder with the files, None for data sets that need none.
         limit: use only the first ``limit`` sequences.
     """
@@ -31,8 +33,10 @@ class Dataset(ABC):
 
         model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    def __init__(self, card: DatasetCard, options: Options, root: Path | None = None, limit: int | None = None) -> None:
-        self.card, self.options, self.root, self.limit = card, options, root, limit
+    def __init__(
+        self, card: DatasetCard, options: Options, setting: Setting, root: Path | None, limit: int | None
+    ) -> None:
+        self.card, self.options, self.setting, self.root, self.limit = card, options, setting, root, limit
 
     @abstractmethod
     def frame_list(self) -> dict[str, list[str]]:
@@ -41,6 +45,17 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, sequence: str) -> Scene:
         """Read one sequence; raises UserError for missing or damaged files."""
+
+    def read(self, sequence: str, names: list[str]) -> Scene:
+        """Some frames of a sequence, in that order; raises UserError as ``load`` does."""
+        listed = self.frames.get(sequence, [])
+        if missing := [name for name in names if name not in listed]:
+            raise UserError(f"data set {self.card.name} has no frame {missing[0]!r} of {sequence!r}")
+        return self.load(sequence).select([listed.index(name) for name in names])
+
+    def global_name(self, sequence: str) -> str:
+        """A name that this sequence shares with itself in every split and every copy, and with nothing else."""
+        return f"{self.card.loader} {sequence}"
 
     @cached_property
     def frames(self) -> dict[str, list[str]]:
@@ -54,14 +69,14 @@ class Dataset(ABC):
     @cached_property
     def frame_list_hash(self) -> str:
         """SHA-256 of ``frames``: part of every result's key."""
-        return hashlib.sha256(json.dumps(self.frames, sort_keys=True).encode()).hexdigest()
+        return hash_frames(self.frames)
 
     def source(self) -> dict[str, object]:
         """What decides the content of a sequence, for result keys: never the data set's title or summary."""
         return {
             "name": self.card.name,
             "loader": self.card.loader,
-            "options": dict(sorted(self.card.options.items())),
+            "options": dict(sorted(self.setting.options.items())),
         }
 
 
@@ -74,7 +89,7 @@ class SceneCache:
 
     def load(self, dataset: Dataset, sequence: str) -> Scene:
         """The scene, from memory where possible."""
-        key = (dataset.card.name, sequence, *dataset.frames[sequence])
+        key = (dataset.card.name, dataset.setting.protocol, sequence, *dataset.frames[sequence])
         if key in self.scenes:
             return self.scenes[key]
         scene = dataset.load(sequence)
@@ -84,14 +99,20 @@ class SceneCache:
         return scene
 
 
-def open_dataset(card: DatasetCard, root: Path | None = None, limit: int | None = None) -> Dataset:
-    """Build the data set of ``card``; raises UserError for options that its loader refuses."""
+def open_dataset(
+    card: DatasetCard, root: Path | None = None, limit: int | None = None, protocol: str | None = None
+) -> Dataset:
+    """Build the data set of ``card`` under ``protocol`` (default: its own).
+
+    Raises UserError for a protocol it does not have, options that its loader refuses, a folder that it needs.
+    """
     module, _, name = card.loader.partition(":")
     cls: type[Dataset] = getattr(import_module(module), name)
+    setting = Setting.of(card, protocol)
     try:
-        options = cls.Options(**card.options)
+        options = cls.Options(**setting.options)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UserError(f"data set {card.name}: option {key!r}: {first['msg']}") from None
-    return cls(card, options, root, limit)
+    return cls(card, options, setting, root, limit)

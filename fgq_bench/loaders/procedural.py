@@ -39,8 +39,8 @@ class Procedural(Dataset):
         if (family, split) != (o.family, o.split) or not int(index) < o.sequences:
             raise UserError(f"data set {self.card.name}: no sequence {sequence!r}")
         arrays = draw_scene(Family[family.upper()], Split[split.upper()], int(index), o.frames)
-        images, depth = render(stack_scenes([arrays]), self.card.image_size, compile=False)
-        intrinsics = intrinsics_from_fov(torch.as_tensor(arrays.fov), self.card.image_size)
+        images, depth = render(stack_scenes([arrays]), self.setting.image_size, compile=False)
+        intrinsics = intrinsics_from_fov(torch.as_tensor(arrays.fov), self.setting.image_size)
         return Scene(
             sequence=sequence,
             category=family,

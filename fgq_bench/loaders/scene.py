@@ -16,8 +16,8 @@ class Scene:
     images: Tensor  # [S, 3, H, W] in [0, 1]
     extrinsics: Tensor | None  # [S, 3, 4] w2c, OpenCV axes, metres
     intrinsics: Tensor | None  # [S, 3, 3] pixels
-    depth: Tensor | None  # [S, H, W] z-depth, metres
-    mask: Tensor | None  # [S, H, W] bool, True where depth is valid
+    depth: Tensor | None  # [S, H, W] z-depth, metres; [S, h, w] where a protocol scores at the stored resolution
+    mask: Tensor | None  # as depth, bool, True where it is valid
 
     def select(self, frames: list[int]) -> Scene:
         """Some frames, in that order."""

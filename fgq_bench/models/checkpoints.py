@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgq_bench.errors import UserError
+from fgq_bench.models.precision import stored_dtypes
 from fgq_bench.models.tiny import TINY
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.suggest import unknown
 
 FILES = ("model.safetensors", "model.pt")
-IGNORED = ("track_head.",)  # VGGT-1B's tracker: read, not used
+IGNORED = ("track_head.",)  # VGGT-1B's tracker: never read
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that can be named: its sizes, where its weights are, and the precision it is evaluated in."""
+    """A model that can be named: its sizes, where its weights are, and the precision it is evaluated in.
+
+    A ``bfloat16`` model is held as a bf16 deployment holds it: the weights that autocast would cast at every use are
+    rounded to bf16 when they are read (``precision.stored_dtypes``). Predictions do not change, but quantizers start
+    from these weights, where the papers' codes round the checkpoint's fp32 masters.
+    """
 
     name: str
     title: str
@@ -90,12 +97,26 @@ def resolve(checkpoint: str) -> Path:
         raise UserError(f"{checkpoint}: cannot be downloaded ({reason}); give --checkpoint FILE") from None
 
 
-def read_state_dict(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a checkpoint file; raises UserError for a damaged or foreign one."""
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of a checkpoint file, not read yet."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def open_checkpoint(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Entries and metadata of a checkpoint file; raises UserError for a damaged or foreign one.
+
+    A ``.pt`` file stays mapped while its entries live: what was read of it counts as the process's memory until then,
+    though the system may take it back.
+    """
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+            return {key: Entry(shape, partial(_read, path, key)) for key, shape in shapes.items()}, metadata
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]
@@ -104,14 +125,21 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: refused, it holds more than tensors ({type(error).__name__})") from None
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise UserError(f"{path}: not a state dict of tensors")
-    return dict(loaded), {}
+    return {key: Entry(tuple(value.shape), partial(value.detach)) for key, value in loaded.items()}, {}
 
 
-def check_keys(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise UserError where ``state`` is not exactly the model's: names the first differences."""
-    missing = [key for key in expected if key not in state]
-    foreign = [key for key in state if key not in expected]
-    shapes = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+def _read(path: Path, key: str) -> Tensor:
+    """One tensor of a safetensors file, opened anew: a mapping that stays open keeps every page that was read."""
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(key)
+    return tensor
+
+
+def check_keys(path: Path, found: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> None:
+    """Raise UserError where ``found`` is not exactly the model's: names the first differences."""
+    missing = [key for key in expected if key not in found]
+    foreign = [key for key in found if key not in expected]
+    shapes = [key for key in expected if key in found and found[key].shape != expected[key].shape]
     problems = [
         f"{len(keys)} {what} (first: {keys[0]})"
         for what, keys in (("keys missing", missing), ("unknown keys", foreign), ("shapes differ", shapes))
@@ -122,10 +150,14 @@ def check_keys(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, T
 
 
 def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> VGGT:
-    """Load a model in evaluation mode with frozen fp32 weights.
+    """Load a model in evaluation mode with frozen weights, stored for the precision in which it is evaluated.
+
+    A ``float32`` model's weights are all fp32. Of a ``bfloat16`` one those that autocast would cast are bf16, all else
+    (norms, LayerScale, tokens, position embedding, heads) is fp32; it must run under autocast (``precision``). Tensors
+    are read and converted one by one: memory holds the model and one tensor of the file.
 
     Args:
-        name: a key of ``MODELS``; fixes the sizes unless the checkpoint's metadata state them.
+        name: a key of ``MODELS``; fixes the sizes unless the checkpoint's metadata state them, and the precision.
         checkpoint: file, directory or hub id; default: the model's own.
         device: torch device.
 
@@ -134,13 +166,15 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
     """
     spec = find_model(name)
     path = resolve(checkpoint or spec.checkpoint)
-    state, metadata = read_state_dict(path)
-    state = {key: value for key, value in state.items() if not key.startswith(IGNORED)}
+    entries, metadata = open_checkpoint(path)
+    entries = {key: entry for key, entry in entries.items() if not key.startswith(IGNORED)}
     config = VGGTConfig.from_dict(json.loads(metadata["config"])) if "config" in metadata else spec.config
     with torch.device("meta"):
         model = VGGT(config)
-    check_keys(path, state, model.state_dict())
-    model.load_state_dict({key: value.to(device, torch.float32) for key, value in state.items()}, assign=True)
+    check_keys(path, entries, model.state_dict())
+    dtypes = stored_dtypes(model, spec.compute_dtype)
+    state = {key: entry.read().to(device, dtypes[key], copy=True) for key, entry in entries.items()}
+    model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
 
 

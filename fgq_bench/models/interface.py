@@ -69,9 +69,11 @@ class ReconstructionModel(nn.Module, ABC):
     he likes (``resume``), with the outputs of changed stages.
 
     ``components`` maps each part of the network to the prefix of its parameter names; the first match wins.
+    ``autocast`` is the prefix of the modules that an autocast context around a pass reaches.
     """
 
     components: ClassVar[dict[str, str]]
+    autocast: ClassVar[str]
 
     @abstractmethod
     def linear_groups(self) -> dict[str, list[str]]:

@@ -87,6 +87,7 @@ class VGGT(ReconstructionModel):
         "camera": "camera_head.",
         "heads": "",
     }
+    autocast: ClassVar[str] = "aggregator."
 
     def __init__(self, config: VGGTConfig) -> None:
         super().__init__()

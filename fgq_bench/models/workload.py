@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.models.interface import ReconstructionModel, call_stage
+from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.watching import watched_inputs
 
 
 def _shape(tensor: Tensor) -> Tensor:
-    """``tensor`` without its values."""
-    empty = tensor.detach().to("meta")
+    """``tensor`` without its values; at least in fp32, as this pass runs outside autocast."""
+    empty = at_least_float32(tensor.detach().to("meta"))
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.models.layers import at_least_float32
 from fgq_bench.quant.grid import Clip, dequantize, quantize_weight
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Transform
@@ -79,10 +80,12 @@ class QuantLinear(nn.Module):
     ) -> QuantLinear:
         """Undo ``transforms`` in ``weight`` [out, in] (in float64) and round the outcome with ``rounder``.
 
-        Raises UserError when the scheme's group size does not divide the input width (``name`` is told).
+        Weight and bias that are stored in bf16 count as fp32 numbers. Raises UserError when the scheme's group size
+        does not divide the input width (``name`` is told).
         """
-        bias = None if bias is None else bias.detach().clone()
-        changed = weight.detach()
+        bias = None if bias is None else at_least_float32(bias.detach()).clone()
+        weight = at_least_float32(weight.detach())
+        changed = weight
         for transform in transforms:
             changed = transform.undo(changed)
         changed = changed.to(weight.dtype, copy=True).contiguous()
@@ -174,11 +177,14 @@ def quantized_linears(module: nn.Module, name: str) -> dict[str, QuantLinear]:
 
 
 def find_linear(model: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
-    """Weight [out, in] and bias of the float linear ``name``, which may be a third of a fused ``qkv``."""
+    """Weight [out, in] and bias of the float linear ``name``, which may be a third of a fused ``qkv``; at least fp32,
+    also where the model stores them in bf16.
+    """
     part = fused_part(name)
     linear = model.get_submodule(part[0] if part else name)
     assert isinstance(linear, nn.Linear), name
-    if part is None:
-        return linear.weight, linear.bias
-    biases = (None, None, None) if linear.bias is None else linear.bias.chunk(3)
-    return linear.weight.chunk(3)[part[1]], biases[part[1]]
+    weight: Tensor = linear.weight
+    bias: Tensor | None = linear.bias
+    if part is not None:
+        weight, bias = weight.chunk(3)[part[1]], None if bias is None else bias.chunk(3)[part[1]]
+    return at_least_float32(weight), None if bias is None else at_least_float32(bias)

@@ -16,6 +16,7 @@ from torch import Tensor
 from fgq_bench.calibration.stream import Stage
 from fgq_bench.models.interface import block_names
 from fgq_bench.models.layers import Block
+from fgq_bench.models.precision import in_float32
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
@@ -37,8 +38,10 @@ class BlockLearner(Quantizer):
         """What ``start`` needs of all ``blocks`` together, before the pass: statistics, random numbers."""
 
     @abstractmethod
-    def start(self, job: Job, stage: Stage, scheme: Scheme, prepared: Any) -> tuple[dict[str, Tensor], set[str]]:
-        """A block's parameters before training, by name, and the names of those that are not learned."""
+    def start(
+        self, job: Job, name: str, block: Block, scheme: Scheme, prepared: Any
+    ) -> tuple[dict[str, Tensor], set[str]]:
+        """Parameters of ``block``, called ``name``, before training, and the names of those that are not learned."""
 
     @abstractmethod
     def forward(self, block: Block, scheme: Scheme) -> Forward:
@@ -75,9 +78,9 @@ class BlockLearner(Quantizer):
         return job.product(linears | {name: job.round(name) for name in rest}, overrides)
 
     def _fit(self, job: Job, stage: Stage, scheme: Scheme, prepared: Any) -> Exported:
-        block = stage.module
-        assert isinstance(block, Block)
-        parameters, fixed = self.start(job, stage, scheme, prepared)
+        assert isinstance(stage.module, Block)
+        block = in_float32(stage.module)
+        parameters, fixed = self.start(job, stage.name, block, scheme, prepared)
         place = f"blocks/{job.identity}/{stage.name}"
         if job.header and job.calibration.holds(place):  # an interrupted run had come this far
             parameters = job.calibration.kept(place)

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fgq_bench.calibration.stream import Stage
 from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quantizers.base import Job, Quantizer
@@ -52,18 +51,16 @@ class FlatQuant(BlockLearner):
         return torch.Generator().manual_seed(job.seed)
 
     def start(
-        self, job: Job, stage: Stage, scheme: Scheme, prepared: torch.Generator
+        self, job: Job, name: str, block: Block, scheme: Scheme, prepared: torch.Generator
     ) -> tuple[dict[str, Tensor], set[str]]:
         """See ``BlockLearner``."""
-        block, o = stage.module, self.options
-        assert isinstance(block, Block)
-        scales = {}
-        for name, role in INPUTS.items():
+        o, scales = self.options, {}
+        for place, role in INPUTS.items():
             weight = block.get_parameter(f"{role}.weight")
-            maximum = job.statistics(f"{stage.name}.{role}").maximum
-            scales[name] = smoothing_multiplier(maximum, weight, o.alpha) if o.diagonal else torch.ones_like(maximum)
+            maximum = job.statistics(f"{name}.{role}").maximum
+            scales[place] = smoothing_multiplier(maximum, weight, o.alpha) if o.diagonal else torch.ones_like(maximum)
         parameters = initial_parameters(block, scales, scheme, prepared)
-        fixed: set[str] = set() if o.diagonal else {name for name in parameters if name.startswith("scale.")}
+        fixed: set[str] = set() if o.diagonal else {key for key in parameters if key.startswith("scale.")}
         return parameters, fixed | switch_clipping(parameters, scheme, o.lwc, o.lac)
 
     def forward(self, block: Block, scheme: Scheme) -> Forward:

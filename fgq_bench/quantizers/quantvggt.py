@@ -113,24 +113,25 @@ class QuantVGGT(BlockLearner):
             running = MOMENTUM * running + (1 - MOMENTUM) * each
         return running
 
-    def start(self, job: Job, stage: Stage, scheme: Scheme, prepared: Prepared) -> tuple[dict[str, Tensor], set[str]]:
+    def start(
+        self, job: Job, name: str, block: Block, scheme: Scheme, prepared: Prepared
+    ) -> tuple[dict[str, Tensor], set[str]]:
         """See ``BlockLearner``."""
-        block, o = stage.module, self.options
-        assert isinstance(block, Block)
+        o = self.options
         scales, signs = {}, {}
         for role in ROLES:
-            name, weight = f"{stage.name}.{role}", block.get_parameter(f"{role}.weight")
+            linear, weight = f"{name}.{role}", block.get_parameter(f"{role}.weight")
             scales[role] = torch.ones_like(weight[0])
             if o.rotation:
-                signs[role] = prepared.rotations[name].signs
+                signs[role] = prepared.rotations[linear].signs
                 if o.weight_maximum == "scaled" and not self._scale_first:
-                    weight = prepared.rotations[name](weight)
+                    weight = prepared.rotations[linear](weight)
             if o.scale:
-                scales[role] = 1 / smoothing_multiplier(prepared.maxima[name], weight, o.alpha)
+                scales[role] = 1 / smoothing_multiplier(prepared.maxima[linear], weight, o.alpha)
         parameters = initial_parameters(block, scales, signs, scheme)
-        fixed = {name for name in parameters if name.startswith("signs.")}
+        fixed = {key for key in parameters if key.startswith("signs.")}
         if not o.scale:
-            fixed |= {name for name in parameters if name.startswith("scale.")}
+            fixed |= {key for key in parameters if key.startswith("scale.")}
         return parameters, fixed | switch_clipping(parameters, scheme, o.lwc, o.lac)
 
     def forward(self, block: Block, scheme: Scheme) -> Forward:

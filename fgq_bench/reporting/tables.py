@@ -200,9 +200,11 @@ def _caption(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     tasks = dict.fromkeys(column.task for column in columns)
     alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)
     count = f"{'first ' if dataset.limit else ''}{len(dataset.sequences())} sequences"
+    skipped = {one["sequence"] for row in rows for found in row.results.values() for result in found for one in result.skipped}  # fmt: skip
+    count += f" ({len(skipped)} left out as bad data)" if skipped else ""
     resolution = " Δ is against full precision; cached in fp16, Δ depth and Δ points resolve about 0.05 %."
     return (
-        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.card.protocol}; "
+        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
         f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}. Brackets: 95 % interval, "
         "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
         f"underlined: second.{resolution if 'agreement' in tasks else ''} MB: packed codes, fp32 scales, bf16 for all "

@@ -1,11 +1,13 @@
-"""Depth: AbsRel, SqRel, RMSE and delta < 1.25 after a named alignment."""
+"""Depth: AbsRel, SqRel, RMSE and delta < 1.25 after a named alignment of least squares or medians."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fgq_bench.loaders.scene import Scene
@@ -30,7 +32,18 @@ def align_scale_shift(predicted: Tensor, truth: Tensor) -> Tensor:
     return scale * (predicted - mean_p) + mean_t
 
 
-ALIGNMENTS = {"none": align_none, "median": align_median, "scale+shift": align_scale_shift}
+Align = Callable[[Tensor, Tensor], Tensor]
+"""(predicted, true depths over all valid pixels [N]) -> aligned prediction."""
+
+
+def at_truth(predicted: Tensor, scene: Scene) -> Tensor:
+    """Predicted depths [N] at the pixels with valid depth; a map of another size is resized to the truth's (bicubic)."""
+    assert scene.depth is not None and scene.mask is not None
+    predicted = predicted.double()
+    if predicted.shape[-2:] != scene.depth.shape[-2:]:
+        size = (scene.depth.shape[-2], scene.depth.shape[-1])
+        predicted = torch.cat([F.interpolate(each[None, None], size, mode="bicubic")[0] for each in predicted])
+    return predicted[scene.mask]
 
 
 def depth_errors(predicted: Tensor, truth: Tensor) -> dict[str, float]:
@@ -45,20 +58,25 @@ def depth_errors(predicted: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
+def depth_metrics(alignments: dict[str, Align]) -> tuple[Metric, ...]:
+    """Every error under every alignment; the metric's name says which."""
+    kinds = (
+        ("abs_rel", "fraction", False), ("sq_rel", "metres", False), ("rmse", "metres", False),
+        ("delta_1.25", "fraction", True),
+    )  # fmt: skip
+    return tuple(Metric(f"{name}_{a}", unit, higher) for a in alignments for name, unit, higher in kinds)
+
+
 class Depth(Task):
     """All frames of a sequence together, under every alignment; ``_none`` etc. in a metric's name say which."""
 
     name = "depth"
-    metrics = tuple(
-        Metric(f"{name}_{alignment}", unit, higher)
-        for alignment in ALIGNMENTS
-        for name, unit, higher in (
-            ("abs_rel", "fraction", False),
-            ("sq_rel", "metres", False),
-            ("rmse", "metres", False),
-            ("delta_1.25", "fraction", True),
-        )
-    )
+    alignments: ClassVar[dict[str, Align]] = {
+        "none": align_none,
+        "median": align_median,
+        "scale+shift": align_scale_shift,
+    }
+    metrics = depth_metrics(alignments)
     reads: ClassVar[frozenset[str]] = frozenset({"depth"})
     alignment = "named in each metric: none, median (one scale per sequence), scale+shift (least squares per sequence)"
     weighted_by = "valid pixels"
@@ -67,11 +85,11 @@ class Depth(Task):
         self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
     ) -> SequenceScore:
         """Metrics of one sequence over its valid pixels."""
-        assert scene.depth is not None and scene.mask is not None and prediction.depth is not None
+        assert scene.depth is not None and prediction.depth is not None
         truth = scene.depth[scene.mask].double()
-        predicted = prediction.depth.double()[scene.mask]
+        predicted = at_truth(prediction.depth, scene)
         values: dict[str, float] = {}
-        for name, align in ALIGNMENTS.items():
+        for name, align in self.alignments.items():
             errors = depth_errors(align(predicted, truth), truth)
             values |= {f"{metric}_{name}": v if isfinite(v) else LARGE for metric, v in errors.items()}
         return SequenceScore(scene.sequence, scene.category, float(len(truth)), values)

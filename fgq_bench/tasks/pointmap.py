@@ -40,13 +40,17 @@ def score_points(predicted: Array, truth: Cloud, icp_threshold: float) -> dict[s
         aligned = umeyama(predicted[finite], truth.points[finite], with_scale=True).apply(predicted[finite])
     except ValueError:
         return dict(WORST)
+    return compare_clouds(aligned, len(predicted) - len(aligned), truth, icp_threshold)
+
+
+def compare_clouds(aligned: Array, lost: int, truth: Cloud, icp_threshold: float) -> dict[str, float]:
+    """``METRICS`` of aligned points [N, 3] in metres after ICP; ``lost`` more had no finite place."""
     cloud = build_cloud(icp(aligned, truth.tree, icp_threshold).transform.apply(aligned))
     accuracy, forward = nearest(cloud, truth)
     completeness, backward = nearest(truth, cloud)
-    missing = (0, len(predicted) - len(aligned))
-    accuracy = np.pad(np.minimum(accuracy, LARGE), missing, constant_values=LARGE)
+    accuracy = np.pad(np.minimum(accuracy, LARGE), (0, lost), constant_values=LARGE)
     completeness = np.minimum(completeness, LARGE)
-    forward = np.pad(forward, missing)
+    forward = np.pad(forward, (0, lost))
     values: dict[str, float] = {}
     for name, mean in (("mean", np.mean), ("median", np.median)):
         values[f"acc_{name}"] = float(mean(accuracy))

@@ -146,7 +146,7 @@ def test_exported_block_does_what_was_trained(
     stage = next(s for s in data.stages() if s.name == BLOCK)
     block = stage.module
     assert isinstance(block, Block)
-    parameters, fixed = made.start(job, stage, parsed, prepared)
+    parameters, fixed = made.start(job, BLOCK, block, parsed, prepared)
     torch.manual_seed(0)
     for name in set(parameters) - fixed:
         parameters[name] = parameters[name] - torch.rand_like(parameters[name]) * (2 if "clip" in name else 0.1)
@@ -179,12 +179,13 @@ def test_start_is_the_smoothing_formula_in_the_rotated_space(micro: VGGT, manife
             micro(clip[None])
     handle.remove()
     job = Job(micro, [f"{BLOCK}.{role}" for role in ROLES], Scheme.parse("w4a4"), 0, {}, data)
-    stage = next(s for s in data.stages() if s.name == BLOCK)
+    block = micro.get_submodule(BLOCK)
+    assert isinstance(block, Block)
     weight = micro.get_parameter(f"{name}.weight")
     for options in ({}, {"weight_maximum": "plain", "maximum": "running"}):
         made = quantizer(alpha=0.3, **options)
         prepared = made.prepare(job, [BLOCK])
-        found = made.start(job, stage, job.scheme, prepared)[0][f"scale.{ROLES[0]}"]
+        found = made.start(job, BLOCK, block, job.scheme, prepared)[0][f"scale.{ROLES[0]}"]
         rotated = torch.stack([prepared.rotations[name](x).abs().amax(1) for x in seen])  # [clips, batch, in]
         a = rotated.amax((0, 1)) if not options else rotated[0].mean(0)  # a fifth of four clips: the first
         w = weight if options else prepared.rotations[name](weight)
@@ -206,10 +207,10 @@ def test_training_lowers_the_error(micro_config: VGGTConfig, manifest: Path) -> 
     data = Calibration(model, "hash", CalibrationClips(load_manifest(str(manifest)), {}), "float32", None)
     job = Job(model, [f"{BLOCK}.{role}" for role in ROLES], Scheme.parse("w4a4"), 0, {}, data)
     stage = next(s for s in data.stages() if s.name == BLOCK)
-    parameters, fixed = made.start(job, stage, job.scheme, made.prepare(job, [BLOCK]))
-    before = {name: value.clone() for name, value in parameters.items()}
     block = stage.module
     assert isinstance(block, Block)
+    parameters, fixed = made.start(job, BLOCK, block, job.scheme, made.prepare(job, [BLOCK]))
+    before = {name: value.clone() for name, value in parameters.items()}
     weights = torch.ones(1, 48)
     history = reconstruct(made.forward(block, job.scheme), parameters, fixed, stage, weights, made.schedule())
     assert history[-1] < 0.9 * history[0]

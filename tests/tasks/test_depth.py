@@ -7,7 +7,7 @@ import torch
 
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.base import SequencePrediction
-from fgq_bench.tasks.depth import ALIGNMENTS, Depth, depth_errors
+from fgq_bench.tasks.depth import Depth, depth_errors
 
 
 def scene_with(depth: torch.Tensor) -> Scene:
@@ -31,9 +31,9 @@ def test_alignment_undoes_exactly_its_own_ambiguity(alignment: str, scale: float
     depth = 1 + torch.rand(2, 8, 8, dtype=torch.float64)
     prediction = SequencePrediction(torch.zeros(2, 9), (depth - shift) / scale)
     values = Depth().score(scene_with(depth), prediction, None).values
-    for name in ALIGNMENTS:
+    for name in Depth.alignments:
         error = values[f"abs_rel_{name}"]
-        assert (error < 1e-9) == (list(ALIGNMENTS).index(name) >= list(ALIGNMENTS).index(alignment)), name
+        assert (error < 1e-9) == (list(Depth.alignments).index(name) >= list(Depth.alignments).index(alignment)), name
 
 
 def test_masked_pixels_do_not_count() -> None:

@@ -1,0 +1,189 @@
+"""Data sets in files: what a loader must say of a sequence and of a frame, and all that follows from it.
+
+A loader is an index and a reader of single frames; frames are chosen, pictures resized and cropped, ground truth moved
+along and checked here. A complete one::
+
+    class Folder(FileDataset):
+        '''Pictures of ROOT/<sequence>/*.jpg.'''
+
+        def index(self) -> FrameList:
+            return {folder.name: sorted(p.name for p in folder.glob("*.jpg")) for folder in folders(self.root)}
+
+        def read_frame(self, sequence: str, frame: str) -> Frame:
+            return Frame(inside(self.root, sequence, frame))
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fgq_bench.cards import DatasetCard, ProtocolEntry
+from fgq_bench.errors import BadData, UserError
+from fgq_bench.loaders.base import Dataset
+from fgq_bench.loaders.frames import FrameList, choose_frames, pinned_path, read_pinned
+from fgq_bench.loaders.images import Warp, fit, pad_white
+from fgq_bench.loaders.reading import Floats, read_picture
+from fgq_bench.loaders.scene import Scene
+from fgq_bench.loaders.setting import Setting
+
+NEAREST = 1e-4  # metres: depth at or below it is not valid
+PLAUSIBLE = (1e-2, 1e3)  # metres: where the median depth of a sequence lies, if its unit is read rightly
+FARTHEST = 1e5  # metres from the origin that a camera may be
+
+
+@dataclass
+class Frame:
+    """A frame as a data set stores it; what a data set does not have is None."""
+
+    image: Path
+    extrinsics: Floats | None = None  # [3, 4] w2c, OpenCV axes, metres
+    intrinsics: Floats | None = None  # [3, 3] pixels of the stored picture
+    depth: NDArray[np.float32] | None = None  # [h, w] z-depth, metres, in the picture's frame; 0 or not finite: invalid
+    aspect: float | None = None  # true width / height, where the stored picture was squashed
+
+
+@dataclass
+class _Fitted:
+    """A frame as the model gets it."""
+
+    pixels: Tensor  # [3, H, W]
+    warp: Warp
+    frame: Frame
+    stored: tuple[int, int]  # width, height of the stored picture
+
+
+class FileDataset(Dataset):
+    """A data set whose sequences lie in files under ``root``."""
+
+    root: Path
+    entry: ProtocolEntry
+
+    def __init__(
+        self, card: DatasetCard, options: Dataset.Options, setting: Setting, root: Path | None, limit: int | None
+    ) -> None:
+        if root is None:
+            raise UserError(f"data set {card.name} lies in files: give its folder with --root {card.name}=PATH")
+        assert setting.entry is not None
+        super().__init__(card, options, setting, root, limit)
+        self.entry = setting.entry
+
+    @abstractmethod
+    def index(self) -> FrameList:
+        """Every sequence of the split with the names of all its frames, in the order in which they were taken.
+
+        Names must not depend on the root. Raises UserError where the layout is not that of the data set.
+        """
+
+    @abstractmethod
+    def read_frame(self, sequence: str, frame: str) -> Frame:
+        """One frame of ``index()``; raises BadData for missing or damaged files."""
+
+    def category(self, sequence: str) -> str:
+        """What scores are averaged over first, where a protocol does so; here: the first part of the name."""
+        return sequence.split("/")[0] if "/" in sequence else self.card.name
+
+    def incomplete(self) -> list[str]:
+        """What a complete copy has and this one lacks, one line each; for ``fgq-bench check``."""
+        return []
+
+    @cached_property
+    def indexed(self) -> FrameList:
+        """``index()``, read once; raises UserError where it is empty."""
+        found = self.index()
+        if not found:
+            raise UserError(f"data set {self.card.name}: no sequence in {self.root}; see fgq-bench show {self.card.name}")  # fmt: skip
+        return found
+
+    @cached_property
+    def _chosen(self) -> FrameList:
+        pinned = read_pinned(pinned_path(self.card.name, self.setting.protocol), self.entry)
+        return choose_frames(self.entry, self.indexed) if pinned is None else pinned
+
+    def frame_list(self) -> FrameList:
+        """See ``Dataset``: the list pinned in ``datasets/frames``, else drawn from the index by the protocol's rule."""
+        return self._chosen
+
+    def load(self, sequence: str) -> Scene:
+        """See ``Dataset``; raises BadData that names the sequence and the file."""
+        names = self.frames.get(sequence)
+        if names is None:
+            raise UserError(f"data set {self.card.name}: no sequence {sequence!r}")
+        return self.read(sequence, names)
+
+    def read(self, sequence: str, names: list[str]) -> Scene:
+        """Some frames of a sequence, in that order; raises BadData that names the sequence and the file."""
+        place = sequence.rpartition("/")[0] if self.entry.frames == "each" else sequence
+        try:
+            if not names:
+                raise BadData("no frames")
+            fitted = [self._fit(place, name) for name in names]
+            scene = _stack(sequence, self.category(place), fitted, self.entry.truth == "native")
+            _check_geometry(scene)
+        except BadData as error:
+            raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
+        return scene
+
+    def _fit(self, sequence: str, name: str) -> _Fitted:
+        frame = self.read_frame(sequence, name)
+        for what, value in (("pose", frame.extrinsics), ("intrinsics", frame.intrinsics)):
+            if value is not None and not np.isfinite(value).all():
+                raise BadData(f"frame {name}: {what} is not finite")
+        image = read_picture(frame.image)
+        return _Fitted(*fit(image, self.entry, frame.aspect), frame, image.size)
+
+
+def _stack(sequence: str, category: str, fitted: list[_Fitted], native: bool) -> Scene:
+    """A scene of frames, padded with white to one size; ``native``: depth keeps its stored resolution."""
+    width, height = max(f.warp.width for f in fitted), max(f.warp.height for f in fitted)
+    for one in fitted:
+        if (one.warp.width, one.warp.height) != (width, height):
+            one.pixels, one.warp = pad_white(one.pixels, one.warp, width, height)
+    intrinsics = [f.warp.intrinsics(torch.from_numpy(f.frame.intrinsics)) for f in fitted if f.frame.intrinsics is not None]  # fmt: skip
+    poses = [torch.from_numpy(f.frame.extrinsics) for f in fitted if f.frame.extrinsics is not None]
+    maps = [f.frame.depth if native else f.warp.depth(f.frame.depth, f.stored) for f in fitted if f.frame.depth is not None]  # fmt: skip
+    for what, found in (("pose", poses), ("intrinsics", intrinsics), ("depth", maps)):
+        if len(found) not in (0, len(fitted)):
+            raise BadData(f"{len(found)} of {len(fitted)} frames have {what}")
+    if len({depth.shape for depth in maps}) > 1:
+        raise BadData(f"depth maps differ in size: {sorted({depth.shape for depth in maps})}")
+    depth = torch.from_numpy(np.stack(maps)).float() if maps else None
+    mask = None
+    if depth is not None:
+        mask = depth.isfinite() & (depth > NEAREST)
+        depth = torch.where(mask, depth, torch.zeros(()))
+    return Scene(
+        sequence,
+        category,
+        torch.stack([f.pixels for f in fitted]),
+        torch.stack(poses).float() if poses else None,
+        torch.stack(intrinsics).float() if intrinsics else None,
+        depth,
+        mask,
+    )
+
+
+def _check_geometry(scene: Scene) -> None:
+    """Raise BadData for what no camera can have measured: wrong units, matrices that are no rotations."""
+    if scene.extrinsics is not None:
+        rotation = scene.extrinsics[..., :3].double()
+        off = (rotation @ rotation.mT - torch.eye(3, dtype=torch.float64)).abs().amax()
+        if off > 1e-2 or bool((torch.linalg.det(rotation) < 0).any()):
+            raise BadData(f"a pose is not a rotation and a translation (off by {off:.2g})")
+        if float(scene.extrinsics[..., 3].abs().max()) > FARTHEST:
+            raise BadData(f"a camera is more than {FARTHEST:.0e} m away: wrong units or a failed reconstruction")
+    if scene.intrinsics is not None and bool((scene.intrinsics[:, [0, 1], [0, 1]] <= 0).any()):
+        raise BadData("a focal length is not positive")
+    if scene.depth is not None and scene.mask is not None:
+        if not scene.mask.any():
+            raise BadData("no pixel has a valid depth")
+        median = float(scene.depth[scene.mask].median())
+        if not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
+            raise BadData(f"the median depth is {median:.3g} m, not between {PLAUSIBLE[0]} and {PLAUSIBLE[1]:.0f}: wrong units?")  # fmt: skip

@@ -1,0 +1,106 @@
+"""From a stored picture to a model's input: resize and crop, and what that does to intrinsics and depth maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fgq_bench.cards import ProtocolEntry
+
+PATCH = 14  # pixels; sides of an input are multiples of it
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Where a picture's points end up: x' = ``scale_x`` * x + ``shift_x`` (pixels, edges at whole numbers), y alike."""
+
+    scale_x: float
+    scale_y: float
+    shift_x: float
+    shift_y: float
+    width: int  # of the result
+    height: int
+
+    def shifted(self, x: int, y: int, width: int, height: int) -> Warp:
+        """Cut or padded to ``width`` x ``height`` after moving everything by (x, y)."""
+        return replace(self, shift_x=self.shift_x + x, shift_y=self.shift_y + y, width=width, height=height)
+
+    def resized(self, width: int, height: int) -> Warp:
+        """Stretched to ``width`` x ``height``."""
+        x, y = width / self.width, height / self.height
+        return Warp(self.scale_x * x, self.scale_y * y, self.shift_x * x, self.shift_y * y, width, height)
+
+    def intrinsics(self, matrix: Tensor) -> Tensor:
+        """Intrinsics [3, 3] of the warped picture."""
+        change = matrix.new_tensor([[self.scale_x, 0, self.shift_x], [0, self.scale_y, self.shift_y], [0, 0, 1]])
+        return change @ matrix
+
+    def depth(self, depth: NDArray[np.float32], image_wh: tuple[int, int]) -> NDArray[np.float32]:
+        """The nearest values [height, width] of a map [h, w] that covers the picture of size ``image_wh``; 0 outside."""
+        rows, columns = depth.shape
+        x = (np.arange(self.width) + 0.5 - self.shift_x) / self.scale_x * (columns / image_wh[0])
+        y = (np.arange(self.height) + 0.5 - self.shift_y) / self.scale_y * (rows / image_wh[1])
+        inside = ((y >= 0) & (y < rows))[:, None] & ((x >= 0) & (x < columns))[None]
+        i, j = (np.clip(np.floor(v).astype(np.intp), 0, n - 1) for v, n in ((y, rows), (x, columns)))
+        found: NDArray[np.float32] = np.where(inside, depth[i[:, None], j[None]], np.float32(0))
+        return found
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """RGB; transparent pixels become white."""
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return image.convert("RGB")
+    front = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", front.size, "white"), front).convert("RGB")
+
+
+def multiple(size: float) -> int:
+    """The nearest positive multiple of the patch size."""
+    return max(round(size / PATCH), 1) * PATCH
+
+
+def fit(image: Image.Image, entry: ProtocolEntry, aspect: float | None = None) -> tuple[Tensor, Warp]:
+    """The picture [3, H, W] in [0, 1] as ``entry`` wants it, with its warp.
+
+    - ``crop`` (VGGT's): bicubic to ``width``, the height follows in multiples of 14; what is taller than wide is cut to
+      a square about its centre. Where ``width`` is not a multiple of 14 (FGQ: 512) a bilinear step down follows.
+    - ``pad`` (VGGT's): the longer side becomes ``width``, white fills the square.
+    - ``squash``: ``width`` x ``height``, whatever the picture's shape.
+
+    Args:
+        aspect: true width / height where it is not that of the stored pixels (frames that were squashed on disk).
+    """
+    picture = over_white(image)
+    ratio = aspect or picture.width / picture.height
+    if entry.resize == "squash":
+        size = (entry.width, entry.height or entry.width)
+    elif entry.resize == "crop" or ratio >= 1:
+        size = (entry.width, multiple(entry.width / ratio))
+    else:
+        size = (multiple(entry.width * ratio), entry.width)
+    warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
+    array = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    pixels = torch.from_numpy(array.copy()).permute(2, 0, 1) / 255
+    if entry.resize == "crop" and size[1] > entry.width:
+        top = (size[1] - entry.width) // 2
+        pixels, warp = pixels[:, top : top + entry.width], warp.shifted(0, -top, entry.width, entry.width)
+    elif entry.resize == "pad":
+        pixels, warp = pad_white(pixels, warp, entry.width, entry.width)
+    width, height = warp.width // PATCH * PATCH, warp.height // PATCH * PATCH
+    if (width, height) != (warp.width, warp.height):
+        pixels = F.interpolate(pixels[None], (height, width), mode="bilinear", antialias=True)[0]
+        warp = warp.resized(width, height)
+    return pixels.clamp(0, 1), warp
+
+
+def pad_white(pixels: Tensor, warp: Warp, width: int, height: int) -> tuple[Tensor, Warp]:
+    """A picture [3, h, w] in the middle of a white one [3, ``height``, ``width``]."""
+    left, top = (width - warp.width) // 2, (height - warp.height) // 2
+    right, bottom = width - warp.width - left, height - warp.height - top
+    return F.pad(pixels, (left, right, top, bottom), value=1.0), warp.shifted(left, top, width, height)

@@ -1,0 +1,63 @@
+"""``nrgbd``: nine rendered rooms with exact depth and poses (Neural RGB-D, Azinović et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fgq_bench.errors import BadData, UserError
+from fgq_bench.geometry import invert_rigid
+from fgq_bench.loaders.file_dataset import FileDataset, Frame
+from fgq_bench.loaders.frames import FrameList
+from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_integers, read_text
+
+SCENES = (
+    "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment", "staircase",
+    "thin_geometry", "whiteroom",
+)  # fmt: skip
+FOCAL = 554.2562584220408  # pixels of 640 x 480
+INTRINSICS = np.array([[FOCAL, 0, 320], [0, FOCAL, 240], [0, 0, 1]])
+OPENGL = np.array([1.0, -1.0, -1.0, 1.0])  # columns of a camera-to-world matrix: y up and z backward, to OpenCV
+
+
+class NeuralRGBD(FileDataset):
+    """A scene is a sequence; frame ``7`` is images/img7.png and the 8th pose of poses.txt, left out where that is nan."""
+
+    def index(self) -> FrameList:
+        """See ``FileDataset``."""
+        if not self._poses:
+            raise UserError(f"{self.root}: expected <scene>/poses.txt, <scene>/images/img0.png, <scene>/depth/depth0.png, with breakfast_room among the scenes")  # fmt: skip
+        return {scene: list(poses) for scene, poses in self._poses.items() if poses}
+
+    @cached_property
+    def _poses(self) -> dict[str, dict[str, Floats]]:
+        """Camera-to-world matrices [4, 4], OpenCV axes, by scene and frame, in numeric order."""
+        return {place.name: _read_poses(place) for place in folders(self.root) if (place / "poses.txt").is_file()}
+
+    def read_frame(self, sequence: str, frame: str) -> Frame:
+        """See ``FileDataset``."""
+        c2w = self._poses.get(sequence, {}).get(frame)
+        if c2w is None:
+            raise BadData(f"{self.root / sequence / 'poses.txt'}: no pose of frame {frame}")
+        return Frame(
+            inside(self.root, sequence, "images", f"img{frame}.png"),
+            extrinsics=invert_rigid(torch.from_numpy(c2w[:3])).numpy(),
+            intrinsics=INTRINSICS,
+            depth=(read_integers(inside(self.root, sequence, "depth", f"depth{frame}.png")) / 1000).astype(np.float32),
+        )
+
+    def incomplete(self) -> list[str]:
+        """See ``FileDataset``: scenes."""
+        return [f"scene {scene}: no poses.txt" for scene in SCENES if scene not in self._poses]
+
+
+def _read_poses(place: Path) -> dict[str, Floats]:
+    path = place / "poses.txt"
+    poses = parse_numbers(read_text(path), path, -1, 4, 4) * OPENGL
+    pictures = sum(1 for _ in (place / "images").glob("img*.png"))
+    if pictures > len(poses):
+        raise BadData(f"{path}: {len(poses)} poses for {pictures} pictures")
+    return {str(number): pose for number, pose in enumerate(poses) if np.isfinite(pose).all()}

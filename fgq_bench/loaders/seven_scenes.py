@@ -1,0 +1,104 @@
+"""``7scenes``: Kinect videos of seven rooms (Shotton et al., CVPR 2013), whose depth camera is not the colour camera."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from fgq_bench.errors import BadData, UserError
+from fgq_bench.geometry import invert_rigid
+from fgq_bench.loaders.base import Dataset
+from fgq_bench.loaders.file_dataset import FileDataset, Frame
+from fgq_bench.loaders.frames import FrameList
+from fgq_bench.loaders.reading import folders, inside, read_integers, read_numbers, read_text
+
+SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
+SPLIT = "TestSplit.txt"
+INTRINSICS = np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]])  # of the colour camera; depth camera: 585
+NEAREST, FARTHEST = 1, 10_000  # mm; outside, and at the official 65535, depth is invalid
+SUFFIX = {"raw": "depth.png", "projected": "depth.proj.png"}
+REGISTER = (
+    "make it with data_scripts/7scenes_preprocessing.py of nianticlabs/simplerecon (the transform of ace and "
+    "visloc_pseudo_gt_limitations), or choose --protocol quantvggt, which reads raw depth"
+)
+
+
+class SevenScenes(FileDataset):
+    """The test sequences, such as ``chess/seq-03``; frames are called by their numbers, ``000000``.
+
+    Raw depth is that of a camera with focal length 585, beside the colour camera. Protocols that read it take the
+    colour camera's 525 all the same, and so does this loader: that is what their published numbers mean.
+    """
+
+    class Options(Dataset.Options):
+        """Which depth: as measured, or registered to the colour camera."""
+
+        depth: Literal["raw", "projected"] = "projected"
+
+    options: Options
+
+    def index(self) -> FrameList:
+        """See ``FileDataset``; sequences of TestSplit.txt that have frames."""
+        found = {sequence: names for sequence, names in self._listed() if names}
+        if not found:
+            raise UserError(f"{self.root}: expected <scene>/{SPLIT} and <scene>/seq-01/frame-000000.color.png, with chess among the scenes")  # fmt: skip
+        return found
+
+    def _listed(self) -> Iterator[tuple[str, list[str]]]:
+        """Every test sequence of the scenes that are there, with its frames."""
+        for scene in folders(self.root):
+            if (scene / SPLIT).is_file():
+                yield from ((f"{scene.name}/{name}", _frames(scene / name)) for name in _test_sequences(scene / SPLIT))
+
+    def read_frame(self, sequence: str, frame: str) -> Frame:
+        """See ``FileDataset``."""
+        image, jpg, depth, pose = (
+            inside(self.root, sequence, f"frame-{frame}.{suffix}")
+            for suffix in ("color.png", "color.jpg", SUFFIX[self.options.depth], "pose.txt")
+        )
+        if self.options.depth == "projected" and not depth.is_file():
+            raise BadData(f"{depth}: no such file; {REGISTER}")
+        c2w = torch.from_numpy(read_numbers(pose, 4, 4)[:3])
+        millimetres = read_integers(depth)
+        valid = (millimetres >= NEAREST) & (millimetres <= FARTHEST)
+        return Frame(
+            jpg if jpg.is_file() and not image.is_file() else image,
+            extrinsics=invert_rigid(c2w).numpy(),
+            intrinsics=INTRINSICS,
+            depth=np.where(valid, millimetres / 1000, 0).astype(np.float32),
+        )
+
+    def incomplete(self) -> list[str]:
+        """See ``FileDataset``: scenes, sequences, registered depth."""
+        missing = [f"scene {scene}: no {SPLIT}" for scene in SCENES if not (self.root / scene / SPLIT).is_file()]
+        for sequence, names in self._listed():
+            if not names:
+                missing.append(f"{sequence}: no frames (unpack {sequence}.zip)")
+            elif (
+                self.options.depth == "projected"
+                and not (self.root / sequence / f"frame-{names[0]}.{SUFFIX[self.options.depth]}").is_file()
+            ):
+                missing.append(f"{sequence}: no .{SUFFIX['projected']}; {REGISTER}")
+        return missing
+
+
+def _test_sequences(path: Path) -> list[str]:
+    """Folders such as ``seq-03`` that a split's lines, such as ``sequence3``, mean."""
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if match := re.fullmatch(r"sequence ?([0-9]{1,3})", line.strip()):
+            found.append(f"seq-{int(match[1]):02d}")
+        elif line.strip():
+            raise UserError(f"{path}:{number}: 'sequence3' or the like is expected, not {line.strip()[:40]!r}")
+    return sorted(found)
+
+
+def _frames(place: Path) -> list[str]:
+    names = [path.name for path in place.iterdir()] if place.is_dir() else []
+    matches = (re.fullmatch(r"frame-([0-9]{6})\.color\.(?:png|jpg)", name) for name in names)
+    return sorted({match[1] for match in matches if match})

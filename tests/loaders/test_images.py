@@ -1,0 +1,110 @@
+"""Resize and crop: sizes of the protocols, and points, depth and intrinsics that move along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fgq_bench.cards import ProtocolEntry
+from fgq_bench.loaders.images import Warp, fit, over_white, pad_white
+
+
+def entry(resize: str, width: int, height: int | None = None) -> ProtocolEntry:
+    values = {"frames": "all", "resize": resize, "width": width, "height": height}
+    return ProtocolEntry.model_validate(values)
+
+
+def marked(width: int, height: int, x: int, y: int) -> Image.Image:
+    """A black picture with a white square of 20 pixels about (x, y)."""
+    array = np.zeros((height, width, 3), np.uint8)
+    array[y - 10 : y + 10, x - 10 : x + 10] = 255
+    return Image.fromarray(array)
+
+
+@pytest.mark.parametrize(
+    ("stored", "resize", "width", "height", "aspect", "expected"),
+    [
+        ((640, 480), "crop", 518, None, None, (518, 392)),  # QuantVGGT's 518 x 392
+        ((640, 480), "crop", 512, None, None, (504, 378)),  # FGQ's pose protocol: 512 x 378, down to 504
+        ((1066, 1896), "crop", 518, None, None, (518, 518)),
+        ((1066, 1896), "crop", 512, None, None, (504, 504)),
+        ((1896, 1066), "pad", 518, None, None, (518, 518)),
+        ((640, 480), "squash", 518, None, None, (518, 518)),
+        ((640, 480), "squash", 518, 392, None, (518, 392)),
+        ((384, 256), "crop", 512, None, 16 / 9, (504, 294)),  # RealEstate10K frames that were squashed on disk
+    ],
+)
+def test_sizes(
+    stored: tuple[int, int],
+    resize: str,
+    width: int,
+    height: int | None,
+    aspect: float | None,
+    expected: tuple[int, int],
+) -> None:
+    pixels, warp = fit(Image.new("RGB", stored), entry(resize, width, height), aspect)
+    assert pixels.shape == (3, expected[1], expected[0])
+    assert (warp.width, warp.height) == expected
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("width", [512, 518])
+@pytest.mark.parametrize("stored", [(640, 480), (480, 640)])
+def test_a_mark_is_where_the_warp_says(resize: str, width: int, stored: tuple[int, int]) -> None:
+    x, y = stored[0] // 2 + 60, stored[1] // 2 - 40
+    pixels, warp = fit(marked(*stored, x, y), entry(resize, width))
+    grey = pixels.mean(0)
+    if resize == "pad":
+        grey = torch.where(_inside(warp, stored), grey, torch.zeros(()))
+    rows, columns = torch.meshgrid(torch.arange(warp.height) + 0.5, torch.arange(warp.width) + 0.5, indexing="ij")
+    found = float((grey * columns).sum() / grey.sum()), float((grey * rows).sum() / grey.sum())
+    expected = warp.scale_x * x + warp.shift_x, warp.scale_y * y + warp.shift_y
+    assert found == pytest.approx(expected, abs=0.3)
+    principal = warp.intrinsics(torch.tensor([[500.0, 0, x], [0, 500.0, y], [0, 0, 1]]))
+    assert (float(principal[0, 2]), float(principal[1, 2])) == pytest.approx(expected)
+    assert float(principal[0, 0]) == pytest.approx(500 * warp.scale_x)
+
+
+def _inside(warp: Warp, stored: tuple[int, int]) -> torch.Tensor:
+    ones = np.ones((stored[1], stored[0]), np.float32)
+    return torch.from_numpy(warp.depth(ones, stored)) > 0
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+def test_depth_goes_where_the_picture_goes(resize: str) -> None:
+    stored = (300, 500)
+    rows, columns = np.mgrid[0 : stored[1], 0 : stored[0]].astype(np.float32)
+    _, warp = fit(Image.new("RGB", stored), entry(resize, 140))
+    y, x = np.mgrid[0 : warp.height, 0 : warp.width] + 0.5
+    for plane, at, scale, shift in (
+        (columns + 1, x, warp.scale_x, warp.shift_x),
+        (rows + 1, y, warp.scale_y, warp.shift_y),
+    ):
+        found = warp.depth(plane, stored)
+        valid = found > 0
+        assert np.abs((at[valid] - shift) / scale - (found[valid] - 0.5)).max() <= 0.5 + 1e-3
+        assert valid.mean() > (0.5 if resize == "pad" else 0.99)
+
+
+def test_depth_of_another_resolution_covers_the_same_picture() -> None:
+    _, warp = fit(Image.new("RGB", (280, 280)), entry("crop", 140))
+    coarse = np.array([[1, 2], [3, 4]], np.float32)
+    found = warp.depth(coarse, (280, 280))
+    assert (found[:70, :70] == 1).all()
+    assert (found[70:, 70:] == 4).all()
+
+
+def test_transparency_becomes_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert np.asarray(over_white(clear)).min() == 255
+    assert over_white(Image.new("L", (4, 4), 7)).mode == "RGB"
+
+
+def test_padding_is_white_and_centred() -> None:
+    pixels, warp = pad_white(torch.zeros(3, 28, 14), Warp(1, 1, 0, 0, 14, 28), 42, 56)
+    assert pixels.shape == (3, 56, 42)
+    assert float(pixels[:, 14:42, 14:28].max()) == 0
+    assert float(pixels[:, :14].min()) == 1
+    assert (warp.shift_x, warp.shift_y) == (14, 14)
