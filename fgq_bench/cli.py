@@ -80,7 +80,7 @@ def check(
     dataset: Annotated[str, typer.Argument(help="A data set.")],
     root: Annotated[str | None, typer.Option("--root", help="PATH of its files (or DATASET=PATH).")] = None,
     protocol: Protocol = None,
-    sequences: Annotated[int, typer.Option(min=0, help="Read N, spread over the data set; 0: all, before a sweep.")] = 4,
+    sequences: Annotated[int, typer.Option(min=0, help="Read N, evenly spread; 0: all, before a sweep.")] = 4,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for check.json and contact-sheet.png; default: print.")
     ] = None,

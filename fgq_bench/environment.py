@@ -16,6 +16,7 @@ EXTRAS = {
     "triton": "CUDA kernels (extra: test or gpu)",
     "gemlite": "its W8A8 and W4A16 layers on CUDA, to compare ours with (pip install gemlite)",
     "torchao": "its int8 product on CUDA, to compare ours with (pip install torchao)",
+    "opencv-python-headless": "matches for the epipolar check of a data set (extra: test or check)",
     "pytest": "the test suite (extra: test)",
     "pytest-benchmark": "speed regressions (extra: test)",
 }

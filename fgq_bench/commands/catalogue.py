@@ -9,11 +9,15 @@ from fgq_bench.cards import KINDS, DatasetCard, card_names, load_card
 from fgq_bench.commands.parsing import parse_roots
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.setting import protocol_names
 from fgq_bench.suggest import unknown
 
 
 def catalogue(kind: str) -> dict[str, dict[str, Any]]:
     """Everything of one kind by name; raises UserError for an unknown kind."""
+    if kind == "datasets":
+        cards = {name: load_card(DatasetCard, name) for name in card_names(kind)}
+        return {name: {**card.model_dump(), "protocols": protocol_names(card)} for name, card in cards.items()}
     if kind in KINDS:
         return {name: load_card(KINDS[kind], name).model_dump() for name in card_names(kind)}
     if kind == "calibrations":

@@ -54,7 +54,8 @@ def print_report(report: dict[str, Any], inventory: Inventory, readings: list[Re
     facts = {
         "folder": report["root"] or "none needed",
         "protocol": report["protocol"],
-        **{key: report[key] for key in ("notes", "options") if report[key]},
+        "options": ", ".join(f"{key} = {value}" for key, value in report["options"].items()) or "none",
+        "notes": report["notes"] or "none",
         "found": f"{inventory.sequences} sequences, {inventory.frames} frames; categories: {inventory.categories}",
         "scored": f"{len(inventory.scored)} sequences, {inventory.scored_frames} frames",
         "not scored": "; ".join(f"{count} {reason}" for reason, count in inventory.left_out.items()) or "none",

@@ -73,7 +73,8 @@ def _places(dataset: FileDataset, sequences: Iterable[str]) -> set[str]:
 
 def _rule(dataset: FileDataset) -> str:
     entry = dataset.entry
-    return f"{max(entry.minimum, entry.count or 0)} needed"
+    drawn = entry.count if entry.frames == "random" else None
+    return f"{max(entry.minimum, drawn or 0)} needed"
 
 
 def _count(frames: FrameList) -> int:

@@ -54,7 +54,7 @@ class Co3d(FileDataset):
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``. Intrinsics are those of the stored picture, which may be a smaller copy."""
         category, _, name = sequence.partition("/")
-        track = self._tracks(category).get(name)
+        track = self._tracks(category).get(name) if category in SEEN + UNSEEN else None
         if track is None or frame not in track.names:
             raise BadData(f"frame {frame}: not in the annotations of category {category}")
         row = track.names.index(frame)

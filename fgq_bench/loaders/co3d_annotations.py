@@ -1,8 +1,9 @@
 """CO3Dv2's annotations of one category, official or preprocessed as for VGGT, as arrays.
 
 Official files have a record of about 1 kB for each of a category's 20 000 to 200 000 frames; they are decoded one record
-at a time. A synthetic category of 20 000 frames (19 MB of JSON) takes 0.2 s, one of 120 000 takes 1.1 s (``json.loads``
-alone: 2.8 s and 1 GB); its preprocessed test list of 10 000 frames takes 0.1 s.
+at a time. Measured on synthetic categories, seconds of processor time: 20 000 frames (19 MB of JSON) 0.4, 120 000 frames
+1.5 (``json.loads`` alone: 2.8, and 1 GB of memory), 2.8 if all of them are in the split; a preprocessed list of 10 000
+frames 0.1. So 51 categories take half a minute to two minutes, preprocessed ones 5 s.
 """
 
 from __future__ import annotations
@@ -72,14 +73,13 @@ def _preprocessed(path: Path) -> Tracks:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(frames, list) for frames in content.values()):
         raise UserError(f"{path}: an object of lists is expected, sequence -> frames")
-    nothing = [np.nan] * 3
-    return {
-        sequence: _track(
-            [_text(path, frame, "filepath") for frame in frames],
-            [[x for key, count in POSE.items() for x in _numbers(path, frame, key, count)] + nothing for frame in frames],
-        )
-        for sequence, frames in content.items()
-    }
+    found = {}
+    for sequence, frames in content.items():
+        paths = [_text(path, frame, "filepath") for frame in frames]
+        rows = [[x for key, count in POSE.items() for x in _numbers(path, frame, key, count)] for frame in frames]
+        nothing = [np.nan] * 3  # size and scale
+        found[sequence] = _track(paths, [row + nothing for row in rows])
+    return found
 
 
 def _official(folder: Path, split: str) -> Tracks:
@@ -104,11 +104,12 @@ def _official(folder: Path, split: str) -> Tracks:
 
 
 def _official_row(path: Path, record: Any) -> list[float]:
-    if (found := _get(record, "viewpoint.intrinsics_format")) != "ndc_isotropic":
+    view, depth = _get(record, "viewpoint"), _get(record, "depth")
+    if (found := _get(view, "intrinsics_format")) != "ndc_isotropic":
         raise UserError(f"{path}: key 'viewpoint.intrinsics_format': CO3Dv2 has 'ndc_isotropic', not {found!r}")
-    row = [x for key, count in POSE.items() for x in _numbers(path, record, f"viewpoint.{key}", count)]
-    row += _numbers(path, record, "image.size", 2)
-    return row + ([np.nan] if _get(record, "depth") is None else _numbers(path, record, "depth.scale_adjustment", 1))
+    row = [x for key, count in POSE.items() for x in _numbers(path, view, key, count, "viewpoint.")]
+    row += _numbers(path, _get(record, "image"), "size", 2, "image.")
+    return row + ([np.nan] if depth is None else _numbers(path, depth, "scale_adjustment", 1, "depth."))
 
 
 def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
@@ -152,10 +153,7 @@ def _quality(path: Path, record: Any) -> float:
 
 
 def _get(record: Any, key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
-    for part in key.split("."):
-        record = record.get(part) if isinstance(record, dict) else None
-    return record
+    return record.get(key) if isinstance(record, dict) else None
 
 
 def _text(path: Path, record: Any, key: str) -> str:
@@ -165,13 +163,11 @@ def _text(path: Path, record: Any, key: str) -> str:
     return value
 
 
-def _numbers(path: Path, record: Any, key: str, count: int) -> list[float]:
-    """``count`` numbers of a number, a list or a list of lists."""
+def _numbers(path: Path, record: Any, key: str, count: int, within: str = "") -> list[float]:
+    """``count`` numbers of a number, a list or a list of lists; ``within``: where ``record`` is, for the error."""
     value = _get(record, key)
-    try:
-        numbers = [] if value is None else np.asarray(value, dtype=np.float64).ravel().tolist()
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != count:
-        raise UserError(f"{path}: key {key!r}: {count} numbers are expected, not {value!r:.60}")
+    rows = value if isinstance(value, list) else [value]
+    numbers = [x for row in rows for x in (row if isinstance(row, list) else [row])]
+    if len(numbers) != count or not all(isinstance(x, (int, float)) for x in numbers):
+        raise UserError(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}")
     return numbers

@@ -12,6 +12,7 @@ from scipy.ndimage import minimum_filter
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
+from fgq_bench.loaders.headers import check_centre, picture_size
 from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_array, read_picture, read_text
 
 TEST = (1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118)
@@ -46,19 +47,18 @@ class DTU(FileDataset):
             )
         )
         depth = read_array(array)
-        if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+        if depth.ndim != 2 or not depth.size or not np.issubdtype(depth.dtype, np.floating):
             raise BadData(f"{array}: a map of floats is expected, this is {depth.dtype} {list(depth.shape)}")
         height, width = depth.shape
         extrinsics, intrinsics = _read_cam(cam)
-        if not (width / 4 < intrinsics[0, 2] < width * 3 / 4 and height / 4 < intrinsics[1, 2] < height * 3 / 4):
-            raise BadData(f"{cam}: the principal point is far from the middle of the depth map ({width} x {height}): intrinsics of another resolution?")  # fmt: skip
-        columns, rows = read_picture(image).size
+        check_centre(intrinsics, array, (width, height))
+        columns, rows = picture_size(image)
         extrinsics[:, 3] /= 1000
         return Frame(
             image,
             extrinsics=extrinsics,
             intrinsics=np.diag([columns / width, rows / height, 1.0]) @ intrinsics,
-            depth=np.where(_read_mask(mask, width, height), depth, 0).astype(np.float32) / 1000,
+            depth=(np.where(_read_mask(mask, width, height), depth, 0) / 1000).astype(np.float32),
             aspect=width / height,
         )
 

@@ -20,7 +20,8 @@ from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.colmap import ColmapImage, read_reconstruction
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
-from fgq_bench.loaders.reading import Floats, folders, inside, read_picture
+from fgq_bench.loaders.headers import check_centre, picture_size
+from fgq_bench.loaders.reading import Floats, folders, inside
 
 SCENES = (
     "courtyard", "delivery_area", "electro", "facade", "kicker", "meadow", "office", "pipes", "playground", "relief",
@@ -48,7 +49,8 @@ class ETH3D(FileDataset):
     @cached_property
     def _official(self) -> dict[str, dict[str, ColmapImage]]:
         """Pictures by scene and frame, of scenes that come without .npz cameras."""
-        places = [scene for scene in self._scenes if not (scene / CAMERAS).is_dir() and (scene / OFFICIAL).is_dir()]
+        official = [scene for scene in self._scenes if (scene / OFFICIAL).is_dir()]
+        places = [scene for scene in official if not any((scene / CAMERAS).glob("*.npz"))]
         return {scene.name: {Path(i.name).stem: i for i in read_reconstruction(scene / OFFICIAL)} for scene in places}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
@@ -59,9 +61,10 @@ class ETH3D(FileDataset):
         else:
             extrinsics, intrinsics = _read_camera(inside(self.root, sequence, CAMERAS, f"{frame}.npz"))
         image = self._place(sequence, "images", frame)
-        size = read_picture(image).size
+        size = picture_size(image)
         if camera is not None and size != camera.size:
             raise BadData(f"{image}: {size[0]} x {size[1]}, but its camera in {OFFICIAL} is {camera.size[0]:.0f} x {camera.size[1]:.0f}")  # fmt: skip
+        check_centre(intrinsics, image, size)
         depth = _read_depth(self._place(sequence, "ground_truth_depth", frame), *size)
         return Frame(image, extrinsics=extrinsics, intrinsics=intrinsics, depth=depth)
 
@@ -86,7 +89,7 @@ class ETH3D(FileDataset):
 def _read_camera(path: Path) -> tuple[Floats, Floats]:
     """Extrinsics [3, 4] (w2c) and intrinsics [3, 3] of an .npz without objects."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             extrinsics, intrinsics = (np.asarray(arrays[key], np.float64) for key in ("extrinsics", "intrinsics"))
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None

@@ -12,13 +12,15 @@ from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry import invert_rigid
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
+from fgq_bench.loaders.headers import picture_size
 from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_integers, read_text
 
 SCENES = (
     "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment", "staircase",
     "thin_geometry", "whiteroom",
 )  # fmt: skip
-FOCAL = 554.2562584220408  # pixels of 640 x 480
+SIZE = (640, 480)  # width, height
+FOCAL = 554.2562584220408  # pixels
 INTRINSICS = np.array([[FOCAL, 0, 320], [0, FOCAL, 240], [0, 0, 1]])
 OPENGL = np.array([1.0, -1.0, -1.0, 1.0])  # columns of a camera-to-world matrix: y up and z backward, to OpenCV
 
@@ -42,8 +44,11 @@ class NeuralRGBD(FileDataset):
         c2w = self._poses.get(sequence, {}).get(frame)
         if c2w is None:
             raise BadData(f"{self.root / sequence / 'poses.txt'}: no pose of frame {frame}")
+        image = inside(self.root, sequence, "images", f"img{frame}.png")
+        if picture_size(image) != SIZE:
+            raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
         return Frame(
-            inside(self.root, sequence, "images", f"img{frame}.png"),
+            image,
             extrinsics=invert_rigid(torch.from_numpy(c2w[:3])).numpy(),
             intrinsics=INTRINSICS,
             depth=(read_integers(inside(self.root, sequence, "depth", f"depth{frame}.png")) / 1000).astype(np.float32),

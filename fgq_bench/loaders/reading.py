@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ DAMAGED = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.Decom
 
 
 def inside(root: Path, *parts: str) -> Path:
-    """``root`` joined with ``parts``, as a data set's own files name them; raises BadData where that leads outside."""
+    """``root`` joined with ``parts``, as a data set's own files name them; raises BadData where they lead outside.
+
+    Links are followed: whoever makes a link on this machine (scenes on several disks) means it.
+    """
     path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
         raise BadData(f"{'/'.join(parts)!r} leads out of the data set's folder {root}")
     return path
 
@@ -48,7 +52,7 @@ def read_picture(path: Path) -> Image.Image:
 def read_integers(path: Path) -> NDArray[np.int64]:
     """Values [H, W] of a one-channel picture of integers (16-bit PNG); raises BadData."""
     image = read_picture(path)
-    if image.mode not in ("I;16", "I;16B", "I", "L"):
+    if image.mode not in ("I;16", "I;16B", "I"):
         raise BadData(f"{path}: a one-channel 16-bit picture is expected, this one is {image.mode}")
     return np.asarray(image).astype(np.int64)
 

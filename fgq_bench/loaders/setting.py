@@ -41,6 +41,11 @@ class Setting:
         return {"name": self.protocol, **content}
 
 
+def protocol_names(card: DatasetCard) -> list[str]:
+    """What ``--protocol`` takes for a data set."""
+    return [card.protocol] if card.image_size is not None else list(protocols_of(card.name))
+
+
 def protocols_of(dataset: str) -> dict[str, ProtocolEntry]:
     """Entries for ``dataset`` by the name of their protocol card."""
     cards = {name: load_card(ProtocolCard, name) for name in card_names("protocols")}

@@ -15,10 +15,12 @@ from fgq_bench.geometry import invert_rigid
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
+from fgq_bench.loaders.headers import picture_size
 from fgq_bench.loaders.reading import folders, inside, read_integers, read_numbers, read_text
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 SPLIT = "TestSplit.txt"
+SIZE = (640, 480)  # width, height
 INTRINSICS = np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]])  # of the colour camera; depth camera: 585
 NEAREST, FARTHEST = 1, 10_000  # mm; outside, and at the official 65535, depth is invalid
 SUFFIX = {"raw": "depth.png", "projected": "depth.proj.png"}
@@ -63,11 +65,14 @@ class SevenScenes(FileDataset):
         )
         if self.options.depth == "projected" and not depth.is_file():
             raise BadData(f"{depth}: no such file; {REGISTER}")
+        image = jpg if jpg.is_file() and not image.is_file() else image
+        if picture_size(image) != SIZE:
+            raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
         c2w = torch.from_numpy(read_numbers(pose, 4, 4)[:3])
         millimetres = read_integers(depth)
         valid = (millimetres >= NEAREST) & (millimetres <= FARTHEST)
         return Frame(
-            jpg if jpg.is_file() and not image.is_file() else image,
+            image,
             extrinsics=invert_rigid(c2w).numpy(),
             intrinsics=INTRINSICS,
             depth=np.where(valid, millimetres / 1000, 0).astype(np.float32),

@@ -39,27 +39,27 @@ class GPTQRounder:
         _, scale, zero = quantize_rows(rows, bits, asymmetric)
         work = weight.float()[:, order].clone()
         work[:, self.hessian.diagonal()[order] == 0] = 0
-        codes = torch.zeros_like(work)
+        codes = torch.zeros_like(work.T)  # [in, out], as below
         block = self.block if groups == 1 else max(size, self.block // size * size)  # no group across two blocks
         for start in range(0, width, block):
             end = min(start + block, width)
-            errors = torch.zeros_like(work[:, start:end])
-            for column in range(start, end):
+            part = work[:, start:end].T.contiguous()  # a column's weights lie side by side: several times as fast
+            errors = torch.zeros_like(part)
+            for index, column in enumerate(range(start, end)):
                 group = places[column] // size
                 if not self.act_order and column % size == 0 and groups > 1:
-                    _, fresh, fresh_zero = quantize_rows(work[:, column : column + size], bits, asymmetric)
+                    _, fresh, fresh_zero = quantize_rows(part[index : index + size].T, bits, asymmetric)
                     scale[:, group] = fresh
                     if zero is not None and fresh_zero is not None:
                         zero[:, group] = fresh_zero
                 column_zero = None if zero is None else zero[:, group, 0]
-                codes[:, column] = to_codes(work[:, column], scale[:, group, 0], column_zero, bits)
-                rounded = dequantize(codes[:, column], scale[:, group, 0], column_zero)
-                error = (work[:, column] - rounded) / factor[column, column]
-                work[:, column + 1 : end] -= error[:, None] * factor[column, column + 1 : end]
-                errors[:, column - start] = error
-            work[:, end:] -= errors @ factor[start:end, end:]
-        restored = torch.empty_like(codes)
-        restored[:, order] = codes
+                codes[column] = to_codes(part[index], scale[:, group, 0], column_zero, bits)
+                rounded = dequantize(codes[column], scale[:, group, 0], column_zero)
+                errors[index] = (part[index] - rounded) / factor[column, column]
+                part[index + 1 :] -= errors[index] * factor[column, column + 1 : end, None]
+            work[:, end:] -= errors.T.contiguous() @ factor[start:end, end:]
+        restored = torch.empty_like(work)
+        restored[:, order] = codes.T
         return restored.view(out, groups, size), scale, zero
 
     def _inverse_factor(self, order: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from fgq_bench.errors import UserError
 
 VERBS = [
     "list", "show", "run", "run-all", "report", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
-    "train-tiny",
+    "train-tiny", "check", "frames",
     "inspect", "latency", "parity", "doctor",
 ]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]

@@ -155,3 +155,8 @@ def test_the_window_is_in_the_middle_and_inside(frames: int, step: int) -> None:
     assert len(chosen) == min(8, frames)
     assert {b - a for a, b in pairwise(chosen)} == {step}
     assert abs(chosen[0] - (frames - 1 - chosen[-1])) <= step
+
+
+def test_the_window_puts_shuffled_frames_in_order() -> None:
+    """CO3D's set lists are shuffled; numbers count as numbers."""
+    assert window([f"img{number}.png" for number in (10, 2, 9, 1)]) == [f"img{number}.png" for number in (1, 2, 9, 10)]

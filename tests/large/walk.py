@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +49,8 @@ class Walk:
         self.card, self.manifest = folder / "objects-126.toml", folder / "two.json"
 
     def write(self) -> Found:
-        """The checkpoint, and 2 sequences of 2 frames at 126 x 126 with their manifest."""
+        """The checkpoint, and 2 sequences of 2 frames at 126 x 126 with their manifest; forgets earlier walks."""
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
         with timed() as found:
             write_official(self.folder / "model.safetensors")
         text = (content_root() / "datasets" / "procedural-objects-pool.toml").read_text()

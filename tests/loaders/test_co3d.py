@@ -130,6 +130,7 @@ def test_cameras_are_read_back(miniature: Miniature, views: list[Views], form: s
     data = opened(write(miniature, form))
     for row, name in enumerate(data.frames["car/110_13_23"]):
         frame = data.read_frame("car/110_13_23", name)
+        assert frame.extrinsics is not None and frame.intrinsics is not None
         np.testing.assert_allclose(frame.extrinsics, views[1].w2c[row], atol=1e-12)
         np.testing.assert_allclose(frame.intrinsics, views[1].intrinsics, atol=1e-9)
         assert frame.depth is None
@@ -150,7 +151,6 @@ def test_pictures_poses_and_depth_agree(miniature: Miniature, views: list[Views]
     assert scene.category == "car"
     right, wrong = depth_disagreement(scene), depth_disagreement(misread(scene))
     assert right is not None and wrong is not None
-    print(right, wrong)
     assert right.median < 0.01
     assert wrong.median > 8 * right.median
     shown = views[0].images[2, 24, 32] / 255
@@ -188,6 +188,7 @@ def test_smaller_copies_of_the_pictures_have_smaller_intrinsics(
     path = miniature.root / "car/30_2_3/images/frame000001.jpg"
     Image.open(path).resize((32, 24)).save(path)
     intrinsics = opened(write(miniature, form)).read_frame("car/30_2_3", path.name).intrinsics
+    assert intrinsics is not None
     np.testing.assert_allclose(intrinsics, np.diag([0.5, 0.5, 1]) @ views[0].intrinsics)
 
 
@@ -252,8 +253,10 @@ def test_sequences_that_are_not_annotated_are_named(miniature: Miniature) -> Non
     data = opened(miniature.write_official())
     with pytest.raises(UserError, match="no sequence 'car/none'"):
         data.load("car/none")
-    with pytest.raises(BadData, match="car/30_2_3: frame none.jpg: not in the annotations of category car"):
+    with pytest.raises(BadData, match=r"car/30_2_3: frame none\.jpg: not in the annotations of category car"):
         data.read("car/30_2_3", ["none.jpg"])
+    with pytest.raises(BadData, match=r"\.\./car/30_2_3: frame x\.jpg: not in the annotations of category \.\."):
+        data.read("../car/30_2_3", ["x.jpg"])
 
 
 def remove(*keys: Any) -> Any:
@@ -331,7 +334,7 @@ def test_unreadable_annotations_name_the_file(miniature: Miniature, path: str, c
 def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) -> None:
     miniature.write_official()
     (miniature.root / "car/sequence_annotations.jgz").write_bytes(gzip.compress(text.encode()))
-    with pytest.raises(UserError, match="sequence_annotations.jgz"):
+    with pytest.raises(UserError, match=r"sequence_annotations\.jgz"):
         opened(miniature.root).sequences()
 
 
@@ -339,7 +342,7 @@ def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) ->
 def test_malformed_set_lists_name_file_and_key(miniature: Miniature, content: Any) -> None:
     root = miniature.write_official()
     (root / "car/set_lists/set_lists_fewview_dev.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="set_lists_fewview_dev.json: key 'test'"):
+    with pytest.raises(UserError, match=r"set_lists_fewview_dev\.json: key 'test'"):
         opened(root).sequences()
 
 
@@ -385,6 +388,5 @@ def test_the_real_apple_fits_its_poses(apple: Path) -> None:
     matches = match_neighbours(scene.images)
     right, wrong = epipolar_distance(scene, matches), epipolar_distance(misread(scene), matches)
     assert right is not None and wrong is not None
-    print(right, wrong)
     assert right.median < 1
     assert wrong.median > 10

@@ -177,12 +177,14 @@ def test_truncated_missing_and_enormous_pictures(tmp_path: Path, monkeypatch: py
         data.load("one/two")
 
 
-def test_paths_stay_inside(tmp_path: Path) -> None:
+def test_paths_stay_inside_but_links_are_the_owners(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path)
-    for parts in (("..", "secret"), ("/etc/passwd",), ("link", "secret")):
+    for parts in (("..", "secret"), ("/etc/passwd",), ("a", "../../secret"), ("..", "data-of-others", "x")):
         with pytest.raises(BadData, match="leads out of the data set's folder"):
             inside(tmp_path / "data", *parts)
+    assert inside(tmp_path / "data", "link", "x") == tmp_path / "data" / "link" / "x"
+    assert inside(tmp_path / "data", "a", "..", "b").name == "b"
 
 
 # In a sweep ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from known_scene import Floats, Known, known_scene
-from miniatures_indoor import integers, write_nrgbd
+from miniatures_indoor import constant, halve, write_nrgbd
 from opening import opened, refused, truncate, whole
 from real_scenes import sample
 
@@ -82,8 +82,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no depth": (lambda place: (place / "depth/depth10.png").unlink(), r"depth/depth10\.png: no such file"),
     "truncated picture": (lambda place: truncate(place / "images/img2.png"), r"img2\.png: not a readable picture"),
     "truncated depth": (lambda place: truncate(place / "depth/depth2.png"), r"depth2\.png: not a readable picture"),
+    "resized picture": (lambda place: halve(place / "images/img2.png"), r"img2\.png: 640 x 480 pixels are expected"),
     "metres in whole numbers": (
-        lambda place: [integers(path, np.full((480, 640), 3.0)) for path in (place / "depth").iterdir()],
+        lambda place: constant((place / "depth").iterdir(), 3),
         r"median depth is 0\.003 m.*wrong units\?",
     ),
 }

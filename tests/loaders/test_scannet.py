@@ -57,6 +57,7 @@ def test_cameras_are_read_back(root: Path, views: Views) -> None:
     data = opened(root)
     for name in data.frames["scene0000_01"]:
         frame = data.read_frame("scene0000_01", name)
+        assert frame.extrinsics is not None and frame.intrinsics is not None
         np.testing.assert_allclose(frame.extrinsics, views.w2c[int(name) // 10], atol=1e-5)
         np.testing.assert_allclose(frame.intrinsics, views.intrinsics, atol=1e-5)
         assert frame.depth is None
@@ -101,9 +102,10 @@ def test_resized_pictures_do_not_fit_the_intrinsics(root: Path) -> None:
         opened(root).load("scene0000_01")
 
 
-def test_pictures_without_a_number_are_refused(root: Path) -> None:
-    (root / "scene0000_01" / "color" / "first.jpg").touch()
-    with pytest.raises(UserError, match="first.jpg: pictures are called by their number"):
+@pytest.mark.parametrize("name", ["first", "000020"])
+def test_pictures_without_a_plain_number_are_refused(root: Path, name: str) -> None:
+    (root / "scene0000_01" / "color" / f"{name}.jpg").touch()
+    with pytest.raises(UserError, match=rf"{name}\.jpg: pictures are called by their number"):
         opened(root).sequences()
 
 

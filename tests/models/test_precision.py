@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from fgq_bench import api
+from fgq_bench.calibration.cost import estimate
 from fgq_bench.errors import UserError
 from fgq_bench.models.checkpoints import MODELS, load_model, model_hash
 from fgq_bench.models.precision import choose_precision, evaluation_precision, in_float32, stored_dtypes
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.models.workload import linear_flops
+from fgq_bench.quant.scopes import target_linears
 
 
 def test_predictions_under_autocast_keep_every_bit(micro: VGGT, stored_in_bf16: VGGT) -> None:
@@ -73,3 +75,10 @@ def test_in_float32_copies_only_what_is_narrower(micro: VGGT, stored_in_bf16: VG
 
 def test_operations_are_counted_alike(micro: VGGT, stored_in_bf16: VGGT) -> None:
     assert linear_flops(stored_in_bf16, 2, (56, 56)) == linear_flops(micro, 2, (56, 56))
+
+
+def test_the_dry_run_counts_the_bytes_as_stored(stored_in_bf16: VGGT) -> None:
+    with torch.device("meta"):
+        model, images = VGGT(stored_in_bf16.config), torch.zeros(1, 2, 3, 56, 56)
+    cost = estimate(model, target_linears(model, "aa"), 1, images, "cpu", "bfloat16")
+    assert cost.model_bytes == sum(each.nbytes for each in stored_in_bf16.parameters())

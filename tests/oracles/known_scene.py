@@ -28,7 +28,7 @@ class Known:
     @property
     def c2w(self) -> Floats:
         """Camera to world [S, 4, 4]."""
-        return np.linalg.inv(self.w2c)
+        return np.asarray(np.linalg.inv(self.w2c), np.float64)
 
 
 @cache

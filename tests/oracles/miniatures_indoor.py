@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,21 @@ from scipy.spatial.transform import Rotation
 def integers(path: Path, values: Floats) -> None:
     """A 16-bit PNG."""
     Image.fromarray(np.round(values).astype(np.uint16)).save(path)
+
+
+def constant(paths: Iterable[Path], value: int) -> None:
+    """The same value for all pixels of 16-bit PNGs, and as many of them as before."""
+    for path in paths:
+        with Image.open(path) as image:
+            width, height = image.size
+        integers(path, np.full((height, width), float(value)))
+
+
+def halve(path: Path) -> None:
+    """Store a picture at half its size."""
+    with Image.open(path) as image:
+        half = image.resize((image.width // 2, image.height // 2))
+    half.save(path)
 
 
 def write_seven_scenes(place: Path, known: Known, c2w: Floats, numbers: Sequence[int], offset: float = 0.1) -> None:
@@ -87,7 +102,9 @@ def write_eth3d_colmap(scene: Path, known: Known, numbers: Sequence[int], folder
     place.mkdir(parents=True)
     k, (height, width) = known.intrinsics, known.depth.shape[1:]
     camera = f"0 PINHOLE {width} {height} {k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]}\n"
-    (place / "cameras.txt").write_text("# Camera list with one line of data per camera:\n# Number of cameras: 1\n" + camera)
+    (place / "cameras.txt").write_text(
+        "# Camera list with one line of data per camera:\n# Number of cameras: 1\n" + camera
+    )
     lines = ["# Image list with two lines of data per image:", "# Number of images: 3"]
     for index, number in reversed(list(enumerate(numbers))):
         x, y, z, w = Rotation.from_matrix(known.w2c[index, :3, :3]).as_quat()

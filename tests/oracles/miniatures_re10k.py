@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from miniature_views import HEIGHT, WIDTH, Views
+from numpy.typing import NDArray
 from PIL import Image
 
 START, STEP = 158692025, 33367  # microseconds
@@ -47,7 +48,8 @@ def write_prepared(root: Path, clip: str, views: Views) -> None:
     (root / clip / "annotations.json").write_text(json.dumps(frames, indent=4))
 
 
-def narrow(image: np.ndarray, squash: int) -> np.ndarray:  # type: ignore[type-arg]
+def narrow(image: NDArray[np.uint8], squash: int) -> NDArray[np.uint8]:
     """Every ``squash`` columns become their mean."""
     rows, columns, channels = image.shape
-    return image.reshape(rows, columns // squash, squash, channels).mean(2).round().astype(np.uint8)
+    mean: NDArray[np.float64] = image.reshape(rows, columns // squash, squash, channels).mean(2)
+    return mean.round().astype(np.uint8)

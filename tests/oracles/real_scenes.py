@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def sample(name: str) -> Path:
     return REAL / name
 
 
+@cache
 def red_kitchen(focal: float = 585.0) -> Scene:
     """10 frames of 7-Scenes, in the depth camera, whose focal length is 585."""
     folder = sample("7scenes/redkitchen/seq-png")
@@ -46,6 +48,7 @@ def red_kitchen(focal: float = 585.0) -> Scene:
     )
 
 
+@cache
 def re10k(clip: str) -> Scene:
     """16 frames of RealEstate10K as they are stored, squashed to 384 x 256."""
     folder = sample("re10k")
@@ -59,6 +62,7 @@ def re10k(clip: str) -> Scene:
     return Scene(clip, "re10k", images, poses, torch.stack(cameras), None, None)
 
 
+@cache
 def co3d_apple() -> Scene:
     """20 frames of a CO3Dv2 apple, 1066 x 1896."""
     folder = sample("co3d/apple")
