@@ -21,7 +21,7 @@ from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import check_compilable, find_method
 from fgq_bench.tasks.aggregate import summarize
-from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.registry import choose_tasks, find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
 
 __all__ = ["evaluate", "load_model", "load_quantized", "quantize"]
@@ -98,10 +98,14 @@ def evaluate(
         tasks: default: all tasks of the protocol.
         root: folder of a data set that lies in files; ``protocol``: a protocol card instead of the data set's own.
         compute_dtype: as for ``quantize``.
+
+    Raises:
+        UserError: a task, protocol or folder that the data set does not have; a sequence that cannot be read.
     """
     precision = choose_precision(model, compute_dtype)
     data = open_dataset(load_card(DatasetCard, dataset), root, limit, protocol)
-    chosen = [find_task(name) for name in tasks or data.setting.tasks]
+    chosen = [find_task(name) for name in choose_tasks(dataset, data.setting.tasks, tasks)]
+    data.check_not_empty()
     fields = fields_read(chosen)
     scores = score_sequences(
         (data.load(sequence) for sequence in data.sequences()),

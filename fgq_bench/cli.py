@@ -64,7 +64,9 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A method, data set, model, report, task or backend.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, data set, protocol, model, report, calibration, task or backend.")
+    ],
     figure: Annotated[Path | None, typer.Option(help="Data sets: write a contact sheet (PNG or PDF).")] = None,
     root: Roots = None,
     as_json: Json = False,
@@ -139,7 +141,7 @@ def run_all(
     cache: Cache = "task",
     dry_run: DryRun = False,
 ) -> None:
-    """Compute every cell that the preset's reports show, then write the reports to OUTPUT/report."""
+    """Compute every cell that the preset's reports show, then write the reports and index.html to OUTPUT/report."""
     from fgq_bench.commands.sweeps import run_reports
 
     raise typer.Exit(run_reports(preset, limit, device, output, overwrite, cache, dry_run))
@@ -154,13 +156,27 @@ def report(
     fill: Annotated[
         Path | None, typer.Option(help="Markdown file whose <!-- table REPORT --> blocks are filled.")
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML file to write: everything in one page.")] = None,
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Render tables from stored results; nothing is computed."""
     from fgq_bench.commands.reports import render
 
-    render(name, results, output, formats, fill, limit, as_json)
+    render(name, results, output, formats, fill, limit, as_json, page)
+
+
+@app.command()
+def audit(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for published.md and published.json; default: print.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the papers' printed tables against the metrics' own algebra and against themselves."""
+    from fgq_bench.commands.audit import audit_published
+
+    audit_published(output, as_json)
 
 
 @app.command()

@@ -34,6 +34,7 @@ def compile_model(
     targets = [] if scheme.is_float else target_linears(model, scope)
     made = method.quantizer().quantize(Job(model, targets, scheme, seed, header, calibration))
     if calibration is not None:
+        made.header = {**made.header, "calibrated_on": sorted(calibration.clips.global_names())}
         calibrate_inputs(made, model, calibration.clips, calibration.compute_dtype)
     return made
 

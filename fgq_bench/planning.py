@@ -18,7 +18,7 @@ from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
-from fgq_bench.tasks.registry import find_task
+from fgq_bench.tasks.registry import choose_tasks, find_task
 
 
 @dataclass(frozen=True)
@@ -140,18 +140,6 @@ def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]
     return datasets
 
 
-def _tasks(request: Request, dataset: Dataset) -> tuple[str, ...]:
-    offered = dataset.setting.tasks
-    if not offered:
-        raise UserError(f"data set {dataset.card.name} is there to calibrate on: it has no task to score")
-    wanted = offered if request.tasks is None else request.tasks
-    for name in wanted:
-        find_task(name)
-        if name not in offered:
-            raise UserError(f"data set {dataset.card.name} has no task {name!r}; it has {', '.join(offered)}")
-    return tuple(wanted)
-
-
 def _clips(request: Request, spec: ModelSpec) -> CalibrationClips:
     name = choose_manifest(request.calibration, spec.calibration, spec.name)
     return open_clips(name, request.roots)
@@ -176,7 +164,8 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     clips = _clips(request, loaded.spec) if calibrated else None
     runs: list[Run] = []
     for dataset in _datasets(request, clips):
-        tasks = _tasks(request, dataset)
+        tasks = choose_tasks(dataset.card.name, dataset.setting.tasks, request.tasks)
+        dataset.check_not_empty()
         for method, scheme in asked:
             if scheme.is_float:
                 runs.append(float_run(method, dataset, tasks, loaded))

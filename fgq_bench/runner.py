@@ -89,7 +89,9 @@ class Pending:
     cells: list[Result]
 
 
-def split_pending(runs: list[Run], store: Store, overwrite: Overwrite) -> tuple[list[Result], list[Pending]]:
+def split_pending(
+    runs: list[Run], store: Store, overwrite: Overwrite, on_bad_data: OnBadData = "stop"
+) -> tuple[list[Result], list[Pending]]:
     """Stored results that stand, and what is left to do; a cell that several runs share is done once."""
     done: list[Result] = []
     pending: list[Pending] = []
@@ -101,13 +103,28 @@ def split_pending(runs: list[Run], store: Store, overwrite: Overwrite) -> tuple[
                 continue
             seen.add(cell.key)
             stored = store.get(cell) if overwrite != "always" else None
-            if stored is None or (stored.status == "failed" and overwrite == "failed"):
+            if stored is None or (overwrite == "failed" and not _stands(stored, run, on_bad_data)):
                 todo.append(cell)
             else:
                 done.append(stored)
         if todo:
             pending.append(Pending(run, todo))
     return done, pending
+
+
+def _stands(stored: Result, run: Run, on_bad_data: OnBadData) -> bool:
+    """Whether a stored result need not be made again: it is no failure, and nothing was left out that is there now."""
+    if stored.status == "failed":
+        return False
+    return not stored.skipped or (on_bad_data == "skip" and not any(_readable(run, row) for row in stored.skipped))
+
+
+def _readable(run: Run, row: dict[str, str]) -> bool:
+    try:
+        run.dataset.load(row["sequence"])
+    except UserError:
+        return False
+    return True
 
 
 class Sweep:
@@ -126,7 +143,7 @@ class Sweep:
 
         A failing run becomes failed results and the sweep goes on; only an unwritable output ends it (OutputError).
         """
-        done, pending = split_pending(runs, self.workspace.store, self.overwrite)
+        done, pending = split_pending(runs, self.workspace.store, self.overwrite, self.on_bad_data)
         outcome = Outcome(results=done)
         for item in pending:
             began = time.monotonic()

@@ -58,9 +58,13 @@ def test_wheel_holds_package_weights_and_cards_only(installed: Path) -> None:
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"fgq_bench"}
     assert (installed / "fgq_bench/models/weights/vggt-tiny.safetensors").stat().st_size > 1_000_000
+    for name in ("templates/page.html", "templates/macros.html", "static/page.css", "static/chart.js"):
+        assert (installed / "fgq_bench/reporting/page" / name).is_file()
     for kind in ("methods", "datasets", "reports"):
         shipped = {path.name for path in (installed / "fgq_bench/_content" / kind).glob("*.toml")}
         assert shipped == {path.name for path in (ROOT / kind).glob("*.toml")}
+    published = {path.name for path in (installed / "fgq_bench/_content/reports/published").glob("*.csv")}
+    assert published == {path.name for path in (ROOT / "reports/published").glob("*.csv")}
 
 
 def test_installed_wheel_reads_its_own_cards(installed: Path, tmp_path: Path) -> None:

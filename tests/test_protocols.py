@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from miniatures_scannet import write_scene
 from typer.testing import CliRunner
 
 from fgq_bench import runner
-from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
+from fgq_bench.calibration.manifest import CalibrationClips, Clip, Manifest, fingerprint, load_manifest
 from fgq_bench.cards import DatasetCard, ProtocolCard, card_names, load_card
 from fgq_bench.cli import app
 from fgq_bench.errors import UserError
@@ -156,7 +157,7 @@ def test_dtu_is_printed_in_millimetres(tmp_path: Path, knowing: None, monkeypatc
         return made
 
     monkeypatch.setattr(runner, "predict", lambda model, scene, dtype, fields: off(scene))
-    printed = call("run", "-m", "fp", "-d", "dtu", "--protocol", "quantvggt", "-t", "pointmap", "--root", f"dtu={tmp_path / 'dtu'}", "-o", str(tmp_path / "runs"))  # fmt: skip
+    printed = call("run", "-m", "fp", "-d", "dtu", "--protocol", "quantvggt", "-t", "pointmap-mm", "--root", f"dtu={tmp_path / 'dtu'}", "-o", str(tmp_path / "runs"))  # fmt: skip
     stored = results_of(tmp_path / "runs").metrics["acc_mean_points"]["value"]
     assert 1e-4 < stored < 0.02
     assert f"acc_mean_points {1000 * stored:.3f}" in printed
@@ -240,6 +241,38 @@ def test_calibrating_on_a_test_sequence_is_refused_in_another_copy_too(co3d: Pat
         plan(request, LoadedModel.load(request))
 
 
+def test_a_file_that_learned_from_test_sequences_is_not_evaluated_on_them(co3d: Path, tmp_path: Path) -> None:
+    root, drawn, made = f"co3dv2={co3d}", tmp_path / "leak.json", tmp_path / "leak.safetensors"
+    frames = {"apple/1_1_1": ["frame000001.jpg", "frame000004.jpg"]}
+    data = open_dataset(load_card(DatasetCard, "co3dv2"), co3d)
+    clips = tuple(Clip("co3dv2", sequence, tuple(names)) for sequence, names in frames.items())
+    Manifest("leak", "by hand", 0, clips, (("co3dv2", fingerprint(data)),)).save(drawn)
+    call("quantize", "-m", "smoothquant", "-b", "w8a8", "-o", str(made), "--calibration", str(drawn), "--root", root, "--shared", str(tmp_path))  # fmt: skip
+    result = CliRunner().invoke(app, ["evaluate", str(made), "-d", "co3dv2", "--root", root])
+    assert isinstance(result.exception, UserError)
+    assert "calibrated on 'apple/1_1_1', which co3dv2 scores" in str(result.exception)
+
+
+def test_sequences_that_are_all_too_short_and_tasks_that_are_not_offered_are_one_line(tmp_path: Path) -> None:
+    made = Miniature(tmp_path)
+    made.add("apple", "1_1_1", render_views(0, 3))
+    root = f"co3dv2={made.write_preprocessed()}"
+    short = "no sequence under .* has enough frames for the protocol fgq"
+    for verb, message in (
+        (["run", "-m", "fp", "-d", "co3dv2"], short),
+        (["inspect", "-d", "co3dv2", "-o", str(tmp_path / "inspect")], short),
+        (
+            ["run", "-m", "fp", "-d", "co3dv2", "-t", "depth"],
+            "data set co3dv2 has no task 'depth'; it has pose, agreement",
+        ),
+        (["run", "-m", "fp", "-d", "co3dv2-train"], "is there to calibrate on"),
+    ):
+        given = [*verb, "--root", root.replace("co3dv2=", f"{verb[verb.index('-d') + 1]}=")]
+        result = CliRunner().invoke(app, given)
+        assert isinstance(result.exception, UserError), result.output
+        assert re.search(message, str(result.exception))
+
+
 # Pinned frames --------------------------------------------------------------------------------------------------------
 
 
@@ -257,5 +290,8 @@ def test_frames_command_pins_what_a_run_then_scores(
     assert "2 sequences, 20 frames, 0 left out" in printed
     pinned = json.loads(path.read_text())
     assert pinned["sequences"] == before
-    assert pinned["rule"] == {"frames": "random", "count": 10, "seed": 42, "at_most_half": False, "minimum": 50}
+    assert pinned["rule"] == {
+        "protocol": "fgq", "frames": "random", "count": 10, "seed": 42, "at_most_half": False, "minimum": 50,
+        "options": {"split": "test"},
+    }  # fmt: skip
     assert open_dataset(load_card(DatasetCard, "co3dv2"), co3d, protocol="fgq").frames == before

@@ -198,11 +198,18 @@ class CalibrationClips:
         except UserError as error:
             raise UserError(f"manifest {self.manifest.name}: {error}") from None
 
+    def _global_name(self, clip: Clip) -> str:
+        return self.datasets[clip.dataset].global_name(clip.sequence)
+
+    def global_names(self) -> set[str]:
+        """Names of the sequences that are calibrated on, by which a data set knows its own."""
+        return {self._global_name(clip) for clip in self.manifest.clips}
+
     def check_disjoint(self, test: Dataset) -> None:
         """Raise UserError where a calibration sequence is also one that ``test`` scores."""
         scored = {test.global_name(sequence) for sequence in test.frame_list()}
         for clip in self.manifest.clips:
-            if self.datasets[clip.dataset].global_name(clip.sequence) in scored:
+            if self._global_name(clip) in scored:
                 raise UserError(
                     f"manifest {self.manifest.name}: calibrates on {clip.sequence!r} of {clip.dataset}, which "
                     f"{test.card.name} scores; draw another with fgq-bench manifest"

@@ -111,8 +111,9 @@ def choose(rule: Rule, candidates: Candidates, features: Features, sequences: in
     """
     mean, variance = features.mean.numpy(), features.variance.numpy()
     if rule.filter == "iqr":
-        datasets = [name for name, _ in candidates.sources]
-        groups = np.array([datasets.index(clip.dataset) for clip in candidates.clips])
+        places = [(clip.dataset, clip.sequence.rpartition("/")[0]) for clip in candidates.clips]  # with the category
+        known = sorted(set(places))
+        groups = np.array([known.index(place) for place in places])
         scores, threshold = fence_scores(np.concatenate([mean, np.sqrt(variance)], 1), groups), FENCE
         rejected = scores > threshold
     else:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from fgq_bench import api
 from fgq_bench.calibration.manifest import choose_manifest
-from fgq_bench.cards import Scalar
+from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.commands.parsing import check_device, parse_roots
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
+from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import find_model
+from fgq_bench.quant.artifact import read_header
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.size import count_bytes
 from fgq_bench.registry import find_method
@@ -46,6 +48,12 @@ def evaluate_file(
     float_model = api.load_model(model, checkpoint, check_device(device))
     small = api.load_quantized(artifact, float_model, backend)
     root = parse_roots(roots).get(dataset)
+    data = open_dataset(load_card(DatasetCard, dataset), root, limit, protocol)
+    learned = set(read_header(artifact).get("calibrated_on", []))
+    if shared := [name for name in data.frame_list() if data.global_name(name) in learned]:
+        raise UserError(
+            f"{artifact}: calibrated on {shared[0]!r}, which {dataset} scores; calibrate on other sequences"
+        )
     scores = api.evaluate(small, dataset, tasks, float_model, root, limit, protocol, spec.compute_dtype)
     if as_json:
         print_json(scores)

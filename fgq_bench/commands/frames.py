@@ -15,10 +15,12 @@ def pin_frames(name: str, roots: list[str], protocol: str | None) -> None:
     dataset = open_dataset(load_card(DatasetCard, name), parse_roots(roots).get(name), protocol=protocol)
     if not isinstance(dataset, FileDataset):
         raise UserError(f"data set {name}: its frames are fixed already, there is nothing to choose")
+    if dataset.entry.frames == "all":
+        raise UserError(f"data set {name}: the protocol {dataset.setting.protocol} takes all frames, there is nothing to choose")  # fmt: skip
     chosen = choose_frames(dataset.entry, dataset.indexed)
     if not chosen:
         raise UserError(f"data set {name}: no sequence under {dataset.root} has enough frames for the protocol {dataset.setting.protocol}")  # fmt: skip
     path = pinned_path(name, dataset.setting.protocol)
-    write_pinned(path, name, dataset.setting.protocol, dataset.entry, chosen)
+    write_pinned(path, name, dataset.setting, chosen)
     left_out = "" if dataset.entry.frames == "each" else f", {len(dataset.indexed) - len(chosen)} left out (too few frames)"  # fmt: skip
     print(f"wrote {path}: {len(chosen)} sequences, {sum(map(len, chosen.values()))} frames{left_out}, hash {hash_frames(chosen)[:12]}")  # fmt: skip

@@ -24,6 +24,7 @@ def inspect_model(
     network = api.load_model(model, checkpoint, check_device(device))
     root, dtype = parse_roots(roots).get(dataset), find_model(model).compute_dtype
     data = open_dataset(load_card(DatasetCard, dataset), root, limit)
+    data.check_not_empty()
     scenes = [data.load(sequence) for sequence in data.sequences()[:MAGNITUDE_SEQUENCES]]
     magnitudes = token_magnitudes(network, scenes)
     blind = without_views(network, (scenes[0].images.shape[-2], scenes[0].images.shape[-1]))

@@ -38,11 +38,11 @@ def take_inventory(dataset: Dataset) -> Inventory:
         f"too few frames for the protocol ({_rule(dataset)})": len(index.keys() - usable),
         "not in the pinned list": len(usable - used),
     }
-    absent = [name for name in scored if place_of(dataset, name) not in index]
+    absent = [name for name in scored if dataset.place(name) not in index]
     gaps = [
         name
         for name, frames in scored.items()
-        if (place := place_of(dataset, name)) in index and not set(frames) <= set(index[place])
+        if (place := dataset.place(name)) in index and not set(frames) <= set(index[place])
     ]
     missing = [
         f"{len(names)} of {len(scored)} scored sequences {what}: {_some(names)}"
@@ -62,13 +62,8 @@ def take_inventory(dataset: Dataset) -> Inventory:
     )
 
 
-def place_of(dataset: FileDataset, sequence: str) -> str:
-    """The sequence of the index that a scored one comes from: itself, or what its single frame lies in."""
-    return sequence.rpartition("/")[0] if dataset.entry.frames == "each" else sequence
-
-
 def _places(dataset: FileDataset, sequences: Iterable[str]) -> set[str]:
-    return {place_of(dataset, name) for name in sequences}
+    return {dataset.place(name) for name in sequences}
 
 
 def _rule(dataset: FileDataset) -> str:

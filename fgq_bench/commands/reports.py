@@ -14,6 +14,7 @@ from fgq_bench.reporting.figures.report_figures import write_report_figures
 from fgq_bench.reporting.formats import find_format, to_markdown
 from fgq_bench.reporting.latency.report import NAME as LATENCY
 from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
+from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.tables import Table, build_tables, plan_reports
 from fgq_bench.results import Result, Store
@@ -27,8 +28,9 @@ def render(
     fill: Path | None,
     limit: int | None,
     as_json: bool,
+    page: Path | None = None,
 ) -> None:
-    """Render one report, or all that have a quantized result; print them, write them with the results they show, or fill a file.
+    """Render one report, or all that have a quantized result; print them, write them (files with the results they show, a page), or fill a file.
 
     ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored.
     """
@@ -44,18 +46,20 @@ def render(
         for card, runs in plan_reports(cards, limit)
         if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
+    cache = PredictionCache(results.parent / "cache" / "predictions")
     measured = latency_tables(store) if name in (None, LATENCY) else []
     if not planned and not measured:
         raise UserError(f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here")
     if fill is not None:
         _fill(fill, planned, store)
     if output is not None:
-        cache = PredictionCache(results.parent / "cache" / "predictions")
         used = write_reports(planned, store, cache, output, formats)
         used += write_latency_report(store, output, formats) if measured else []
         if not results.resolve().is_relative_to(output.resolve()):
             copy_results(used, output)
-    if fill is not None or output is not None:
+    if page is not None:
+        write_page(page, planned, store, cache)
+    if fill is not None or output is not None or page is not None:
         return
     tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]] + measured
     if as_json:

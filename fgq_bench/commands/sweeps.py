@@ -24,6 +24,9 @@ HEADLINES = {  # one number per task
     "pose": "auc@30",
     "depth": "delta_1.25_median",
     "pointmap": "acc_mean_depth+camera",
+    "pointmap-mm": "acc_mean_depth+camera",
+    "pointmap-median": "acc_mean_points",
+    "depth-l1": "delta_1.25_scale",
     "trajectory": "ate_sim3",
     "agreement": "rotation",
 }
@@ -54,6 +57,7 @@ def run_reports(
 ) -> int:
     """Compute the cells of every report of ``preset`` and render the reports."""
     from fgq_bench.commands.reports import write_reports
+    from fgq_bench.reporting.page.page import write_page
     from fgq_bench.reporting.tables import plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
@@ -68,6 +72,7 @@ def run_reports(
         return 0
     outcome = execute(runs, workspace, _overwrite(overwrite))
     write_reports(planned, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
+    write_page(output / "report" / "index.html", planned, workspace.store, workspace.predictions)
     return _finish(outcome, workspace, quiet=False)
 
 

@@ -66,6 +66,11 @@ class Dataset(ABC):
         """Names of the sequences in order, at most ``limit`` of them."""
         return list(self.frames)
 
+    def check_not_empty(self) -> None:
+        """Raise UserError where there is no sequence to score."""
+        if not self.frames:
+            raise UserError(f"data set {self.card.name}: no sequence under {self.root} has enough frames for the protocol {self.setting.protocol}")  # fmt: skip
+
     @cached_property
     def frame_list_hash(self) -> str:
         """SHA-256 of ``frames``: part of every result's key."""

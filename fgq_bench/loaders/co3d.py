@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,10 @@ class Co3d(FileDataset):
     options: Options
     _held: tuple[str, Tracks] | None = None  # the category read last: sequences are read in order, and all need GBs
 
+    @cached_property
+    def _read(self) -> dict[str, Track]:
+        return {}
+
     def index(self) -> FrameList:
         """See ``FileDataset``. No picture is opened; short of a pinned list, every annotation is read."""
         found: FrameList = {}
@@ -53,8 +58,8 @@ class Co3d(FileDataset):
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``. Intrinsics are those of the stored picture, which may be a smaller copy."""
-        category, _, name = sequence.partition("/")
-        track = self._tracks(category).get(name) if category in SEEN + UNSEEN else None
+        category = sequence.partition("/")[0]
+        track = self._track(sequence)
         if track is None or frame not in track.names:
             raise BadData(f"frame {frame}: not in the annotations of category {category}")
         row = track.names.index(frame)
@@ -83,6 +88,16 @@ class Co3d(FileDataset):
 
     def _categories(self) -> list[str]:
         return sorted(SEEN if self.options.categories == "seen" else SEEN + UNSEEN)
+
+    def _track(self, sequence: str) -> Track | None:
+        """A sequence's annotations; kept, because every method of a sweep reads it again."""
+        if sequence not in self._read:
+            category, _, name = sequence.partition("/")
+            found = self._tracks(category).get(name) if category in SEEN + UNSEEN else None
+            if found is None:
+                return None
+            self._read[sequence] = found
+        return self._read[sequence]
 
     def _tracks(self, category: str) -> Tracks:
         if self._held is None or self._held[0] != category:

@@ -92,7 +92,7 @@ def _official(folder: Path, split: str) -> Tracks:
     rows: dict[tuple[str, int], list[float]] = {}
     for record in _records(path):
         if (sequence := _text(path, record, "sequence_name")) in wanted:
-            rows[sequence, int(_numbers(path, record, "frame_number", 1)[0])] = _official_row(path, record)
+            rows[sequence, _frame_number(path, record)] = _official_row(path, record)
     for sequence, frames in wanted.items():
         for number, picture in frames:
             if (sequence, number) not in rows:
@@ -168,6 +168,16 @@ def _numbers(path: Path, record: Any, key: str, count: int, within: str = "") ->
     value = _get(record, key)
     rows = value if isinstance(value, list) else [value]
     numbers = [x for row in rows for x in (row if isinstance(row, list) else [row])]
-    if len(numbers) != count or not all(isinstance(x, (int, float)) for x in numbers):
-        raise UserError(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}")
-    return numbers
+    try:
+        if len(numbers) != count or not all(type(x) in (int, float) for x in numbers):
+            raise ValueError
+        return [float(x) for x in numbers]
+    except (ValueError, OverflowError):
+        raise UserError(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}") from None
+
+
+def _frame_number(path: Path, record: Any) -> int:
+    number = _numbers(path, record, "frame_number", 1)[0]
+    if not number.is_integer():
+        raise UserError(f"{path}: key 'frame_number': a whole number is expected, not {number}")
+    return int(number)

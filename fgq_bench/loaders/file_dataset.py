@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,13 +30,14 @@ from fgq_bench.cards import DatasetCard, ProtocolEntry
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.frames import FrameList, choose_frames, pinned_path, read_pinned
-from fgq_bench.loaders.images import Warp, fit, pad_white
+from fgq_bench.loaders.images import Warp, fit, margins
 from fgq_bench.loaders.reading import Floats, read_picture
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.loaders.setting import Setting
 
 NEAREST = 1e-4  # metres: depth at or below it is not valid
 PLAUSIBLE = (1e-2, 1e3)  # metres: where the median depth of a sequence lies, if its unit is read rightly
+SHAPE = 0.01  # how far a depth map's shape may be from its picture's, as a share
 FARTHEST = 1e5  # metres from the origin that a camera may be
 
 
@@ -56,8 +58,9 @@ class _Fitted:
 
     pixels: Tensor  # [3, H, W]
     warp: Warp
-    frame: Frame
-    stored: tuple[int, int]  # width, height of the stored picture
+    extrinsics: Tensor | None  # [3, 4]
+    intrinsics: Tensor | None  # [3, 3] pixels
+    depth: Tensor | None  # [H, W], or as stored where the protocol scores it there
 
 
 class FileDataset(Dataset):
@@ -90,6 +93,10 @@ class FileDataset(Dataset):
         """What scores are averaged over first, where a protocol does so; here: the first part of the name."""
         return sequence.split("/")[0] if "/" in sequence else self.card.name
 
+    def place(self, sequence: str) -> str:
+        """The sequence of the index that a scored one comes from: itself, or what its single frame lies in."""
+        return sequence.rpartition("/")[0] if self.entry.frames == "each" else sequence
+
     def incomplete(self) -> list[str]:
         """What a complete copy has and this one lacks, one line each; for ``fgq-bench check``."""
         return []
@@ -104,7 +111,7 @@ class FileDataset(Dataset):
 
     @cached_property
     def _chosen(self) -> FrameList:
-        pinned = read_pinned(pinned_path(self.card.name, self.setting.protocol), self.entry)
+        pinned = read_pinned(pinned_path(self.card.name, self.setting.protocol), self.setting)
         return choose_frames(self.entry, self.indexed) if pinned is None else pinned
 
     def frame_list(self) -> FrameList:
@@ -120,12 +127,12 @@ class FileDataset(Dataset):
 
     def read(self, sequence: str, names: list[str]) -> Scene:
         """Some frames of a sequence, in that order; raises BadData that names the sequence and the file."""
-        place = sequence.rpartition("/")[0] if self.entry.frames == "each" else sequence
+        place = self.place(sequence)
         try:
             if not names:
                 raise BadData("no frames")
             fitted = [self._fit(place, name) for name in names]
-            scene = _stack(sequence, self.category(place), fitted, self.entry.truth == "native")
+            scene = _stack(sequence, self.category(place), fitted)
             _check_geometry(scene)
         except BadData as error:
             raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
@@ -137,24 +144,42 @@ class FileDataset(Dataset):
             if value is not None and not np.isfinite(value).all():
                 raise BadData(f"frame {name}: {what} is not finite")
         image = read_picture(frame.image)
-        return _Fitted(*fit(image, self.entry, frame.aspect), frame, image.size)
+        try:
+            pixels, warp = fit(image, self.entry, frame.aspect)
+            depth = None if frame.depth is None else self._fit_depth(frame, frame.depth, warp, image.size)
+        except BadData as error:
+            raise BadData(f"{frame.image}: {error}") from None
+        extrinsics = None if frame.extrinsics is None else torch.from_numpy(frame.extrinsics)
+        intrinsics = None if frame.intrinsics is None else warp.intrinsics(torch.from_numpy(frame.intrinsics))
+        return _Fitted(pixels, warp, extrinsics, intrinsics, depth)
+
+    def _fit_depth(self, frame: Frame, depth: NDArray[np.float32], warp: Warp, stored: tuple[int, int]) -> Tensor:
+        """A map [h, w] beside a picture whose stored size is ``stored`` (width, height), as the protocol scores it."""
+        rows, columns = depth.shape
+        if abs(columns / rows / (frame.aspect or stored[0] / stored[1]) - 1) > SHAPE:
+            raise BadData(f"a depth map of {columns} x {rows} does not cover this picture of {stored[0]} x {stored[1]}")
+        if self.entry.truth == "image":
+            return torch.from_numpy(warp.depth(depth, stored))
+        if warp.shift_x or warp.shift_y:
+            raise BadData("the protocol scores depth as it is stored, but this picture is cropped or padded")
+        return torch.from_numpy(depth)
 
 
-def _stack(sequence: str, category: str, fitted: list[_Fitted], native: bool) -> Scene:
-    """A scene of frames, padded with white to one size; ``native``: depth keeps its stored resolution."""
+def _stack(sequence: str, category: str, fitted: list[_Fitted]) -> Scene:
+    """A scene of frames, padded with white to one size."""
     width, height = max(f.warp.width for f in fitted), max(f.warp.height for f in fitted)
     for one in fitted:
         if (one.warp.width, one.warp.height) != (width, height):
-            one.pixels, one.warp = pad_white(one.pixels, one.warp, width, height)
-    intrinsics = [f.warp.intrinsics(torch.from_numpy(f.frame.intrinsics)) for f in fitted if f.frame.intrinsics is not None]  # fmt: skip
-    poses = [torch.from_numpy(f.frame.extrinsics) for f in fitted if f.frame.extrinsics is not None]
-    maps = [f.frame.depth if native else f.warp.depth(f.frame.depth, f.stored) for f in fitted if f.frame.depth is not None]  # fmt: skip
+            _pad(one, width, height)
+    intrinsics = [f.intrinsics for f in fitted if f.intrinsics is not None]
+    poses = [f.extrinsics for f in fitted if f.extrinsics is not None]
+    maps = [f.depth for f in fitted if f.depth is not None]
     for what, found in (("pose", poses), ("intrinsics", intrinsics), ("depth", maps)):
         if len(found) not in (0, len(fitted)):
             raise BadData(f"{len(found)} of {len(fitted)} frames have {what}")
     if len({depth.shape for depth in maps}) > 1:
-        raise BadData(f"depth maps differ in size: {sorted({depth.shape for depth in maps})}")
-    depth = torch.from_numpy(np.stack(maps)).float() if maps else None
+        raise BadData(f"depth maps differ in size: {sorted({tuple(depth.shape) for depth in maps})}")
+    depth = torch.stack(maps).float() if maps else None
     mask = None
     if depth is not None:
         mask = depth.isfinite() & (depth > NEAREST)
@@ -168,6 +193,17 @@ def _stack(sequence: str, category: str, fitted: list[_Fitted], native: bool) ->
         depth,
         mask,
     )
+
+
+def _pad(one: _Fitted, width: int, height: int) -> None:
+    """Put a frame into the middle of a larger white one; there is no depth beside it."""
+    if one.depth is not None and one.depth.shape != (one.warp.height, one.warp.width):
+        raise BadData("the protocol scores depth as it is stored, but the pictures differ in size")
+    left, top, right, bottom = margins(one.warp, width, height)
+    one.pixels = F.pad(one.pixels, (left, right, top, bottom), value=1.0)
+    one.depth = None if one.depth is None else F.pad(one.depth, (left, right, top, bottom))
+    if one.intrinsics is not None:
+        one.intrinsics = one.intrinsics + one.intrinsics.new_tensor([[0, 0, left], [0, 0, top], [0, 0, 0]])
 
 
 def _check_geometry(scene: Scene) -> None:

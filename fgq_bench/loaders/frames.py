@@ -12,6 +12,7 @@ import numpy as np
 from fgq_bench.cards import ProtocolEntry, content_root
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
+from fgq_bench.loaders.setting import Setting
 
 FOLDER = "datasets/frames"
 FrameList = dict[str, list[str]]  # sequence -> names of its frames, in order
@@ -24,8 +25,7 @@ def choose_frames(entry: ProtocolEntry, index: FrameList) -> FrameList:
       replacement and left in the order drawn. One with fewer frames (or than ``minimum``) is left out without drawing.
     - ``stride``: every ``stride``-th frame, starting with the first; ``at_most_half``: or every n/2-th of n frames.
     - ``first``: the first ``count``. ``all``: all.
-    - ``each``: every frame is a sequence of its own, ``<sequence>/<frame>`` (monocular depth); only of the first
-      ``count`` where that is given.
+    - ``each``: every frame is a sequence of its own, ``<sequence>/<frame>`` (monocular depth).
     """
     rng = np.random.RandomState(entry.seed)
     chosen: FrameList = {}
@@ -56,19 +56,21 @@ def pinned_path(dataset: str, protocol: str) -> Path:
     return content_root() / FOLDER / f"{dataset}-{protocol}.json"
 
 
-def rule_of(entry: ProtocolEntry) -> dict[str, Any]:
+def rule_of(setting: Setting) -> dict[str, Any]:
     """What decides the frames, as a pinned list states it."""
+    assert setting.entry is not None
     keys = ("frames", "count", "seed", "stride", "at_most_half", "minimum")
-    return {key: value for key in keys if (value := getattr(entry, key)) is not None}
+    rule = {key: value for key in keys if (value := getattr(setting.entry, key)) is not None}
+    return {"protocol": setting.protocol, **rule, "options": setting.options}
 
 
-def write_pinned(path: Path, dataset: str, protocol: str, entry: ProtocolEntry, frames: FrameList) -> None:
+def write_pinned(path: Path, dataset: str, setting: Setting, frames: FrameList) -> None:
     """Write a frame list with its rule and hash."""
-    about = {"dataset": dataset, "protocol": protocol, "rule": rule_of(entry), "hash": hash_frames(frames)}
+    about = {"dataset": dataset, "rule": rule_of(setting), "hash": hash_frames(frames)}
     write_json(path, {**about, "sequences": frames})
 
 
-def read_pinned(path: Path, entry: ProtocolEntry) -> FrameList | None:
+def read_pinned(path: Path, setting: Setting) -> FrameList | None:
     """The frame list in ``path``, None where there is no such file.
 
     Raises UserError for a damaged or edited file, and for one that was written under another rule.
@@ -83,6 +85,6 @@ def read_pinned(path: Path, entry: ProtocolEntry) -> FrameList | None:
         raise UserError(f"{path}: not a frame list ({type(error).__name__}: {error}); delete it, or write it again with fgq-bench frames") from None  # fmt: skip
     if stated != hash_frames(frames):
         raise UserError(f"{path}: key 'hash' is not that of the frames ({hash_frames(frames)[:12]}...): the file was edited")  # fmt: skip
-    if rule != rule_of(entry):
-        raise UserError(f"{path}: key 'rule' is {rule}, the protocol's is {rule_of(entry)}; write it again with fgq-bench frames")  # fmt: skip
+    if rule != rule_of(setting):
+        raise UserError(f"{path}: key 'rule' is {rule}, the protocol's is {rule_of(setting)}; write it again with fgq-bench frames")  # fmt: skip
     return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +16,10 @@ OFF_CENTRE = 0.2  # of the picture's side: how far a camera's principal point li
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture, pixels; raises BadData for a missing or foreign file."""
     try:
-        with Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             return image.size
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None

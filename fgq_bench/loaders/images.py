@@ -12,7 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from fgq_bench.cards import ProtocolEntry
+from fgq_bench.errors import BadData
 
+LONGEST = 20  # times as long as wide: what is longer is refused before it fills the memory
 PATCH = 14  # pixels; sides of an input are multiples of it
 
 
@@ -73,17 +75,23 @@ def fit(image: Image.Image, entry: ProtocolEntry, aspect: float | None = None) -
     - ``pad`` (VGGT's): the longer side becomes ``width``, white fills the square.
     - ``squash``: ``width`` x ``height``, whatever the picture's shape.
 
+    Raises BadData for what is no photograph.
+
     Args:
         aspect: true width / height where it is not that of the stored pixels (frames that were squashed on disk).
     """
+    if image.mode.startswith(("I", "F")):
+        raise BadData(f"a picture of 8 bits per channel is expected, this one is {image.mode}")
+    if not 1 / LONGEST <= image.width / image.height <= LONGEST:
+        raise BadData(f"{image.width} x {image.height} pixels are no photograph")
     picture = over_white(image)
-    ratio = aspect or picture.width / picture.height
+    wide, high = (aspect, 1.0) if aspect else (picture.width, picture.height)
     if entry.resize == "squash":
         size = (entry.width, entry.height or entry.width)
-    elif entry.resize == "crop" or ratio >= 1:
-        size = (entry.width, multiple(entry.width / ratio))
+    elif entry.resize == "crop" or wide >= high:
+        size = (entry.width, multiple(high * (entry.width / wide)))
     else:
-        size = (multiple(entry.width * ratio), entry.width)
+        size = (multiple(wide * (entry.width / high)), entry.width)
     warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
     array = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
     pixels = torch.from_numpy(array.copy()).permute(2, 0, 1) / 255
@@ -91,16 +99,17 @@ def fit(image: Image.Image, entry: ProtocolEntry, aspect: float | None = None) -
         top = (size[1] - entry.width) // 2
         pixels, warp = pixels[:, top : top + entry.width], warp.shifted(0, -top, entry.width, entry.width)
     elif entry.resize == "pad":
-        pixels, warp = pad_white(pixels, warp, entry.width, entry.width)
+        left, top, right, bottom = margins(warp, entry.width, entry.width)
+        pixels = F.pad(pixels, (left, right, top, bottom), value=1.0)
+        warp = warp.shifted(left, top, entry.width, entry.width)
     width, height = warp.width // PATCH * PATCH, warp.height // PATCH * PATCH
     if (width, height) != (warp.width, warp.height):
         pixels = F.interpolate(pixels[None], (height, width), mode="bilinear", antialias=True)[0]
-        warp = warp.resized(width, height)
-    return pixels.clamp(0, 1), warp
+        pixels, warp = pixels.clamp(0, 1), warp.resized(width, height)
+    return pixels, warp
 
 
-def pad_white(pixels: Tensor, warp: Warp, width: int, height: int) -> tuple[Tensor, Warp]:
-    """A picture [3, h, w] in the middle of a white one [3, ``height``, ``width``]."""
+def margins(warp: Warp, width: int, height: int) -> tuple[int, int, int, int]:
+    """Pixels left, above, right and below of a picture in the middle of a larger one."""
     left, top = (width - warp.width) // 2, (height - warp.height) // 2
-    right, bottom = width - warp.width - left, height - warp.height - top
-    return F.pad(pixels, (left, right, top, bottom), value=1.0), warp.shifted(left, top, width, height)
+    return left, top, width - warp.width - left, height - warp.height - top

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from fgq_bench.errors import BadData, UserError
 
 Floats = NDArray[np.float64]
-DAMAGED = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+DAMAGED = (
+    OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # fmt: skip
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -34,13 +38,19 @@ def folders(path: Path) -> list[Path]:
     """Folders in ``path`` in the order of their names; raises UserError if there is no such folder."""
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    found = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if odd := [child for child in found if not child.name.isprintable()]:
+        raise UserError(f"{path}: the folder {odd[0].name!r} has a name that cannot be printed; rename it")
+    return found
 
 
 def read_picture(path: Path) -> Image.Image:
     """A decoded picture; raises BadData for a missing, truncated or foreign file."""
     try:
-        with Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             image.load()
             return image
     except FileNotFoundError:
@@ -102,4 +112,4 @@ def read_json(path: Path) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or ["truncated or damaged"])[0][:200]

@@ -100,10 +100,7 @@ class QuantizedModel:
     def load(cls, path: Path) -> QuantizedModel:
         """Read what ``save`` wrote; raises UserError for a missing, truncated or foreign file."""
         with _open(path) as file:
-            metadata = file.metadata() or {}
-            if FORMAT not in metadata:
-                raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
-            about = json.loads(metadata[FORMAT])
+            about = _about(file, path)
             keys = list(file.keys())
             shared: dict[str, Transform] = {}
             linears = {name: _read_linear(file, keys, name, layer, shared) for name, layer in about["layers"].items()}
@@ -111,6 +108,21 @@ class QuantizedModel:
             overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
             camera_tokens = file.get_tensor("camera_tokens") if "camera_tokens" in keys else None
             return cls(linears, about["header"], overrides, camera_tokens)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a saved model, without its tensors; raises UserError as ``QuantizedModel.load`` does."""
+    with _open(path) as file:
+        header: dict[str, Any] = _about(file, path)["header"]
+        return header
+
+
+def _about(file: Any, path: Path) -> dict[str, Any]:
+    metadata = file.metadata() or {}
+    if FORMAT not in metadata:
+        raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
+    about: dict[str, Any] = json.loads(metadata[FORMAT])
+    return about
 
 
 @contextmanager

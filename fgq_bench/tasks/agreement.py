@@ -41,14 +41,15 @@ class Agreement(Task):
     def score(
         self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
     ) -> SequenceScore:
-        """Mean angle between relative rotations (all pairs), mean camera-centre distance, median depth and point errors."""
+        """Mean angle between relative rotations (all pairs; of a single frame, its own rotation), mean camera-centre distance, median depth and point errors."""
         assert reference is not None and reference.depth is not None and reference.points is not None
         assert prediction.depth is not None and prediction.points is not None
         assert prediction.pose_enc is not None and reference.pose_enc is not None
         height, width = scene.images.shape[-2:]
         ours, _ = decode_pose(prediction.pose_enc.double(), (height, width))
         theirs, intrinsics = decode_pose(reference.pose_enc.double(), (height, width))
-        rotation = rotation_angle(relative_poses(ours)[..., :3], relative_poses(theirs)[..., :3])
+        pairs = (relative_poses(ours), relative_poses(theirs)) if len(ours) > 1 else (ours, theirs)
+        rotation = rotation_angle(pairs[0][..., :3], pairs[1][..., :3])
         depth = reference.depth.double()
         radius = scene_radius(depth, theirs, intrinsics)
         points, moved = reference.points.double(), prediction.points.double()

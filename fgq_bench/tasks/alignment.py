@@ -101,11 +101,12 @@ def icp(
     *,
     max_iterations: int = 30,
     tolerance: float = 1e-6,
+    unit: float = 1.0,
 ) -> IcpResult:
     """Rigid point-to-point ICP from the identity, with the steps and defaults of Open3D's ``registration_icp``.
 
     As there, "relative" fitness and RMSE are plain differences between two iterations: both must be below
-    ``tolerance``. Correspondences that do not fix a rigid motion (fewer than 3, or on a line) end it; the last
+    ``tolerance``, the RMSE's counted in ``unit`` (of the points' own): Open3D stops earlier in metres than in millimetres. Correspondences that do not fix a rigid motion (fewer than 3, or on a line) end it; the last
     transform is returned and ``stopped`` says so.
     """
     transform, moved = IDENTITY, source
@@ -120,7 +121,7 @@ def icp(
         transform, moved = update.after(transform), update.apply(moved)
         distance, index = nearest_points(target, moved, threshold)
         before, (fitness, rmse) = (fitness, rmse), _quality(distance)
-        if abs(fitness - before[0]) < tolerance and abs(rmse - before[1]) < tolerance:
+        if abs(fitness - before[0]) < tolerance and abs(rmse - before[1]) < tolerance * unit:
             return IcpResult(transform, fitness, rmse, iteration + 1, "converged")
     return IcpResult(transform, fitness, rmse, max_iterations, "iteration limit")
 

@@ -24,7 +24,7 @@ METRICS = {
 WORST = {name: 0.0 if higher else LARGE for name, (_, higher) in METRICS.items()}
 
 
-def score_points(predicted: Array, truth: Cloud, icp_threshold: float) -> dict[str, float]:
+def score_points(predicted: Array, truth: Cloud, icp_threshold: float, unit: float = 1.0) -> dict[str, float]:
     """``METRICS`` of predicted points [N, 3], which correspond to the points of ``truth`` row by row.
 
     A non-finite point takes no part in the alignment, is ``LARGE`` away from the ground truth and agrees with no
@@ -34,18 +34,21 @@ def score_points(predicted: Array, truth: Cloud, icp_threshold: float) -> dict[s
         predicted: any unit, any frame.
         truth: metres.
         icp_threshold: metres.
+        unit: metres of the unit in which ICP counts (see ``icp``).
     """
     finite = np.isfinite(predicted).all(-1)
     try:
         aligned = umeyama(predicted[finite], truth.points[finite], with_scale=True).apply(predicted[finite])
     except ValueError:
         return dict(WORST)
-    return compare_clouds(aligned, len(predicted) - len(aligned), truth, icp_threshold)
+    return compare_clouds(aligned, len(predicted) - len(aligned), truth, icp_threshold, unit)
 
 
-def compare_clouds(aligned: Array, lost: int, truth: Cloud, icp_threshold: float) -> dict[str, float]:
+def compare_clouds(
+    aligned: Array, lost: int, truth: Cloud, icp_threshold: float, unit: float = 1.0
+) -> dict[str, float]:
     """``METRICS`` of aligned points [N, 3] in metres after ICP; ``lost`` more had no finite place."""
-    cloud = build_cloud(icp(aligned, truth.tree, icp_threshold).transform.apply(aligned))
+    cloud = build_cloud(icp(aligned, truth.tree, icp_threshold, unit=unit).transform.apply(aligned))
     accuracy, forward = nearest(cloud, truth)
     completeness, backward = nearest(truth, cloud)
     accuracy = np.pad(np.minimum(accuracy, LARGE), (0, lost), constant_values=LARGE)
@@ -73,6 +76,7 @@ class PointMap(Task):
     )
     reads: ClassVar[frozenset[str]] = frozenset({"pose_enc", "depth", "points"})
     icp_threshold: ClassVar[float] = 0.1  # metres; a subclass with another one restates ``alignment``
+    unit: ClassVar[float] = 1.0  # metres of the unit in which ICP decides that it has converged
     alignment = (
         f"Sim(3) on corresponding valid pixels (Umeyama), then rigid point-to-point ICP within {icp_threshold} m"
     )
@@ -91,9 +95,20 @@ class PointMap(Task):
         clouds = {"points": prediction.points.double(), "depth+camera": unprojected_points(scene, prediction)}
         values: dict[str, float] = {}
         for source in SOURCES:
-            scores = score_points(clouds[source][scene.mask].numpy()[order], truth, self.icp_threshold)
+            scores = score_points(clouds[source][scene.mask].numpy()[order], truth, self.icp_threshold, self.unit)
             values |= {f"{name}_{source}": value for name, value in scores.items()}
         return SequenceScore(scene.sequence, scene.category, 1.0, values)
+
+
+class PointMapMillimetres(PointMap):
+    """As ``pointmap``, with ICP as a toolkit runs it that reads the data set in millimetres (DTU).
+
+    Its threshold of 100 mm is the same; it goes on until the error changes by less than 1e-6 mm instead of 1e-6 m.
+    """
+
+    name = "pointmap-mm"
+    unit: ClassVar[float] = 1e-3
+    alignment = f"{PointMap.alignment}, converged in millimetres"
 
 
 def true_points(scene: Scene) -> Tensor:

@@ -27,8 +27,8 @@ def centred(points: Array) -> Array:
 
 
 def size_of(points: Array) -> float:
-    """Median distance of points [N, 3] from the origin."""
-    return float(np.median(np.linalg.norm(points, axis=-1)))
+    """Median distance of points [N, 3] from their median point, as DUSt3R's criterion measures a cloud."""
+    return float(np.median(np.linalg.norm(points - np.median(points, 0), axis=-1)))
 
 
 def in_centre(mask: Tensor, crop: int = CROP) -> Tensor:
@@ -43,15 +43,15 @@ def in_centre(mask: Tensor, crop: int = CROP) -> Tensor:
 class PointMapMedian(PointMap):
     """As ``pointmap``, but aligned by medians, and compared in the centre of the frames only.
 
-    Points are seen from the first camera. Prediction and truth are shifted so that their median z is 0, the prediction
-    is scaled to the truth's median norm: both over all valid pixels, without correspondences. Where a sequence has more
-    than ``MOST`` points in the centres, that many are drawn (seeded; the same of both clouds).
+    Points are seen from the first camera. Prediction and truth are shifted so that their median z is 0, and the
+    prediction is scaled to the truth's size (``size_of``), over all valid pixels and without correspondences. Where a
+    sequence has more than ``MOST`` points in the centres, that many are drawn (seeded; the same of both clouds).
     """
 
     name = "pointmap-median"
     alignment = (
-        "first camera's frame, median z shifted to 0, median norm scaled to the truth's; centre "
-        f"{CROP} x {CROP} of every frame; rigid point-to-point ICP within {PointMap.icp_threshold} m"
+        "first camera's frame, median z shifted to 0, scaled so that the median distance from the median point is "
+        f"the truth's; centre {CROP} x {CROP} of every frame; rigid point-to-point ICP within {PointMap.icp_threshold} m"
     )
     reads: ClassVar[frozenset[str]] = PointMap.reads
 
@@ -86,7 +86,7 @@ def score_centres(
     """``METRICS`` of the ``chosen`` ones of predicted points [N, 3], aligned by all that are finite.
 
     Args:
-        size: median norm of the centred true points, metres.
+        size: of the true points, metres (see ``size_of``).
         truth: those of the true points that are compared.
     """
     finite = np.asarray(np.isfinite(predicted).all(-1))

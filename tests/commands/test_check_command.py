@@ -128,12 +128,11 @@ def test_misread_poses_are_suspicious(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pinned_list_says_what_is_missing_here(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = open_dataset(load_card(DatasetCard, "folder"), pictures).setting.entry
-    assert entry is not None
+    setting = open_dataset(load_card(DatasetCard, "folder"), pictures).setting
     path = tmp_path / "pinned.json"
     frames = {"attic": ["0.png"], "cellar": ["0.png"], "garden": ["0.png", "7.png"], "kitchen": ["2.png"]}
-    write_pinned(path, "folder", "pictures", entry, frames)
-    assert read_pinned(path, entry) == frames
+    write_pinned(path, "folder", setting, frames)
+    assert read_pinned(path, setting) == frames
     for module in (file_dataset, inventory):
         monkeypatch.setattr(module, "pinned_path", lambda dataset, protocol: path)
     found = report("folder", "--root", pictures, code=1)

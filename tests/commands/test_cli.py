@@ -15,7 +15,7 @@ from fgq_bench import cards, cli
 from fgq_bench.errors import UserError
 
 VERBS = [
-    "list", "show", "run", "run-all", "report", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
+    "list", "show", "run", "run-all", "report", "audit", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
     "train-tiny", "check", "frames",
     "inspect", "latency", "parity", "doctor",
 ]  # fmt: skip

@@ -30,12 +30,13 @@ from fgq_bench.quant.size import count_bytes
 from fgq_bench.quantizers.base import Job
 from fgq_bench.registry import find_method
 
-SEARCHED = 8  # linears of the first two blocks: all that QVGGT's task-aware search is given
+SEARCHING, SEARCHED = ("qvggt:vggt-1b",), 8  # the task-aware search is given the linears of two blocks only
 SHORT: dict[str, dict[str, Scalar]] = {
+    "awq": {"grid": 4, "clip_steps": 2},
     "flatquant": {"epochs": 1, "batch": 1},
     "fgq": {"epochs": 1, "batch": 1, "probes": 1},
     "quantvggt": {"epochs": 1, "batch": 1},
-    "qvggt": {"grid": 4, "probe_clips": 2},
+    "qvggt:vggt-1b": {"grid": 4, "probe_clips": 2},
     "qvggt:sd": {"grid": 4, "probe_clips": 2},
 }
 Found = dict[str, float]
@@ -81,7 +82,7 @@ class Walk:
         """Compile and save; QVGGT's own search sees two blocks only, all other methods all blocks."""
         model, options = self._model(), SHORT.get(method, {})
         with timed() as found:
-            if method == "qvggt":
+            if method in SEARCHING:
                 header: dict[str, object] = {"model": {"hash": model_hash(model)}, "method": method}
                 targets = target_linears(model, "aa")[:SEARCHED]
                 job = Job(model, targets, Scheme.parse(scheme), 0, header, self._calibration(model))

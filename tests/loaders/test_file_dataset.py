@@ -16,6 +16,7 @@ from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, ProtocolEntry, load_card
 from fgq_bench.errors import BadData, UserError
+from fgq_bench.loaders import file_dataset
 from fgq_bench.loaders import frames as frame_lists
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
@@ -72,14 +73,18 @@ def test_incomplete_rules_are_refused(values: dict[str, object], message: str) -
 
 
 def test_pinned_list_round_trip_and_refusals(tmp_path: Path) -> None:
-    rule, path = entry(frames="first", count=2), tmp_path / "set-protocol.json"
+    def setting(count: int, **options: int) -> Setting:
+        return Setting("protocol", (), 84, dict(options), entry(frames="first", count=count))
+
+    rule, path = setting(2), tmp_path / "set-protocol.json"
     assert read_pinned(path, rule) is None
-    chosen = choose_frames(rule, numbered(a=7, b=7))
-    write_pinned(path, "set", "protocol", rule, chosen)
+    chosen = choose_frames(entry(frames="first", count=2), numbered(a=7, b=7))
+    write_pinned(path, "set", rule, chosen)
     assert read_pinned(path, rule) == chosen
     assert json.loads(path.read_text())["hash"] == hash_frames(chosen)
-    with pytest.raises(UserError, match=r"set-protocol\.json: key 'rule' is"):
-        read_pinned(path, entry(frames="first", count=3))
+    for other in (setting(3), setting(2, per_category=1)):
+        with pytest.raises(UserError, match=r"set-protocol\.json: key 'rule' is"):
+            read_pinned(path, other)
     path.write_text(path.read_text().replace('"001"', '"002"'))
     with pytest.raises(UserError, match=r"set-protocol\.json: key 'hash' is not that of the frames"):
         read_pinned(path, rule)
@@ -118,9 +123,10 @@ FAR = np.array([0.0, 0, 0, 1e6])
 K = np.array([[50.0, 0, 50], [0, 50, 40], [0, 0, 1]])
 
 
-def test_frames_of_different_shape_are_padded_with_white(tmp_path: Path) -> None:
-    depth = np.full((80, 100), 2.0, np.float32)
-    scene = made(tmp_path, Frame(Path(), EYE, K, depth)).load("one/two")
+def test_frames_of_different_shape_are_padded_with_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = made(tmp_path, Frame(Path(), EYE, K, np.full((90, 90), 2.0, np.float32)))
+    monkeypatch.setattr(file_dataset, "SHAPE", 1.0)
+    scene = data.load("one/two")
     assert scene.category == "one"
     assert scene.images.shape == (2, 3, 84, 84)
     assert float(scene.images[0, :, 0].min()) == 1  # landscape: white above
@@ -133,14 +139,29 @@ def test_frames_of_different_shape_are_padded_with_white(tmp_path: Path) -> None
 
 
 def test_depth_stays_as_stored_where_the_protocol_scores_it_there(tmp_path: Path) -> None:
-    depth = np.full((50, 60), 2.0, np.float32)
+    depth = np.full((40, 50), 2.0, np.float32)
     depth[0, 0] = np.inf
-    scene = made(tmp_path, Frame(Path(), None, None, depth), truth="native").load("one/two")
+    scene = made(tmp_path, Frame(Path(), None, None, depth), truth="native").read("one/two", ["0.png", "0.png"])
     assert scene.depth is not None
     assert scene.mask is not None
-    assert scene.depth.shape == (2, 50, 60)
-    assert int(scene.mask.sum()) == 2 * 50 * 60 - 2
+    assert scene.depth.shape == (2, 40, 50)
+    assert int(scene.mask.sum()) == 2 * 40 * 50 - 2
     assert torch.isfinite(scene.depth).all()
+
+
+def test_depth_must_cover_the_picture(tmp_path: Path) -> None:
+    depth = np.full((70, 100), 2.0, np.float32)
+    with pytest.raises(BadData, match=r"0\.png: a depth map of 100 x 70 does not cover this picture of 100 x 80"):
+        made(tmp_path, Frame(Path(), None, None, depth)).load("one/two")
+
+
+def test_depth_as_stored_needs_a_picture_that_is_neither_cropped_nor_padded(tmp_path: Path) -> None:
+    depth = np.full((80, 100), 2.0, np.float32)
+    data = made(tmp_path, Frame(Path(), None, None, depth), truth="native", resize="pad")
+    with pytest.raises(BadData, match="cropped or padded"):
+        data.read("one/two", ["0.png"])
+    with pytest.raises(BadData, match=r"1\.png: a depth map of 100 x 80 does not cover this picture of 80 x 100"):
+        made(tmp_path, Frame(Path(), None, None, depth), truth="native").load("one/two")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +179,7 @@ def test_depth_stays_as_stored_where_the_protocol_scores_it_there(tmp_path: Path
 )
 def test_nonsense_is_refused_by_name(tmp_path: Path, frame: Frame, message: str) -> None:
     with pytest.raises(BadData, match=f"^folder, sequence one/two: .*{message}"):
-        made(tmp_path, frame).load("one/two")
+        made(tmp_path, frame).read("one/two", ["0.png"])
 
 
 def test_truncated_missing_and_enormous_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +263,44 @@ def test_bad_data_fails_its_run_or_is_counted(small: Path, pictures: Path, tmp_p
     assert "1.png: not a readable picture" in skipped["reason"]
 
 
+def test_repaired_data_is_scored_again(small: Path, pictures: Path, tmp_path: Path) -> None:
+    request = replace(REQUEST, roots={"folder": pictures})
+    loaded, workspace = LoadedModel.load(request), Workspace(tmp_path / "runs")
+    damaged, whole = pictures / "b" / "1.png", pictures / "b" / "0.png"
+    hidden = damaged.read_bytes()
+
+    def run(policy: OnBadData) -> tuple[int, int]:
+        [run] = plan(request, loaded)
+        outcome = Sweep(workspace, on_bad_data=policy).execute([replace(run, dataset=Same(run.dataset))])  # type: ignore[arg-type]
+        return outcome.computed, len(outcome.results[0].sequences)
+
+    class Same:
+        """The data set under the identity that it had before the repair, as one in files with fixed names has."""
+
+        def __init__(self, dataset: Dataset) -> None:
+            self.dataset = dataset
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.dataset, name)
+
+        def source(self) -> dict[str, object]:
+            return {"name": "folder"}
+
+    assert run("skip") == (1, 2)
+    assert run("skip") == (0, 2)
+    damaged.write_bytes(whole.read_bytes())
+    assert run("skip") == (1, 3)
+    damaged.write_bytes(hidden)
+    assert run("skip") == (0, 3)  # what is stored is whole
+
+
+def test_folders_are_told_apart_by_their_pictures(small: Path, pictures: Path) -> None:
+    card = load_card(DatasetCard, "folder")
+    before = open_dataset(card, pictures).source()
+    Image.new("RGB", (56, 42), "blue").save(pictures / "a" / "0.png")
+    assert open_dataset(card, pictures).source() != before
+
+
 def test_nothing_but_bad_data_is_a_failure(small: Path, pictures: Path, tmp_path: Path) -> None:
     for name in ("a", "c"):
         (pictures / name / "0.png").write_bytes(b"")
@@ -257,7 +316,7 @@ def test_pinned_frames_decide_and_missing_ones_are_bad_data(small: Path, picture
     assert isinstance(before, FileDataset)
     drawn = before.frame_list_hash
     pinned = {"a": ["1.png"], "gone": ["0.png"]}
-    write_pinned(frame_lists.pinned_path("folder", "pictures"), "folder", "pictures", before.entry, pinned)
+    write_pinned(frame_lists.pinned_path("folder", "pictures"), "folder", before.setting, pinned)
     after = open_dataset(card, pictures)
     assert after.frames == pinned
     assert after.frame_list_hash != drawn

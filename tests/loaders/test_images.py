@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from fgq_bench.cards import ProtocolEntry
-from fgq_bench.loaders.images import Warp, fit, over_white, pad_white
+from fgq_bench.errors import BadData
+from fgq_bench.loaders.images import Warp, fit, margins, over_white
 
 
 def entry(resize: str, width: int, height: int | None = None) -> ProtocolEntry:
@@ -102,9 +103,23 @@ def test_transparency_becomes_white() -> None:
     assert over_white(Image.new("L", (4, 4), 7)).mode == "RGB"
 
 
-def test_padding_is_white_and_centred() -> None:
-    pixels, warp = pad_white(torch.zeros(3, 28, 14), Warp(1, 1, 0, 0, 14, 28), 42, 56)
-    assert pixels.shape == (3, 56, 42)
-    assert float(pixels[:, 14:42, 14:28].max()) == 0
-    assert float(pixels[:, :14].min()) == 1
-    assert (warp.shift_x, warp.shift_y) == (14, 14)
+def test_margins_are_even() -> None:
+    assert margins(Warp(1, 1, 0, 0, 14, 28), 42, 57) == (14, 14, 14, 15)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_pictures_that_are_not_of_8_bits_are_refused(mode: str) -> None:
+    with pytest.raises(BadData, match="8 bits per channel"):
+        fit(Image.new(mode, (64, 48)), entry("crop", 84))
+
+
+def test_a_line_is_no_photograph() -> None:
+    with pytest.raises(BadData, match="1 x 30000 pixels are no photograph"):
+        fit(Image.new("RGB", (1, 30000)), entry("crop", 518))
+
+
+def test_height_is_rounded_as_vggt_rounds_it() -> None:
+    pixels, _ = fit(Image.new("RGB", (106, 159)), entry("pad", 518))
+    assert pixels.shape == (3, 518, 518)
+    _, warp = fit(Image.new("RGB", (159, 106)), entry("crop", 518))
+    assert warp.height == round(106 * (518 / 159) / 14) * 14

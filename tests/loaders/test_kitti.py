@@ -101,7 +101,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: shutil.copy(root / IMAGE, root / DEPTH),
         r"0000000006\.png: a one-channel 16-bit picture",
     ),
-    "another size": (lambda root: integers(root / DEPTH, np.full((74, 248), 512.0)), r"depth maps differ in size"),
+    "another size": (
+        lambda root: integers(root / DEPTH, np.full((74, 248), 512.0)),
+        r"depth map of 248 x 74 does not cover this picture of 248 x 75",
+    ),
     "metres in whole numbers": (
         lambda root: constant((root / DEPTH).parent.iterdir(), 2),
         r"median depth is 0\.00781 m.* wrong units\?",

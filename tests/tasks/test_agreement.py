@@ -48,3 +48,15 @@ def test_nan_prediction_gives_a_large_finite_number() -> None:
     values = Agreement().score(SCENE, broken, reference()).values
     assert values["rotation"] == 1e6
     assert values["centre"] == 1e6
+
+
+def test_a_single_frame_is_compared_by_its_own_rotation() -> None:
+    whole, moved = reference(), reference()
+    first, second = (
+        SequencePrediction(p.pose_enc[:1], p.depth[:1], p.points[:1])  # type: ignore[index]
+        for p in (whole, moved)
+    )
+    assert Agreement().score(SCENE, second, first).values["rotation"] == 0
+    assert second.pose_enc is not None
+    second.pose_enc[0, 3:7] = torch.tensor([math.sin(0.05), 0, 0, math.cos(0.05)])
+    assert Agreement().score(SCENE, second, first).values["rotation"] == pytest.approx(math.degrees(0.1), rel=1e-4)

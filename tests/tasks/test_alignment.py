@@ -173,3 +173,11 @@ def test_icp_stops_at_its_iteration_limit() -> None:
     target, source = surface()
     found = icp(source, cKDTree(target), 0.1, max_iterations=1)
     assert (found.stopped, found.iterations) == ("iteration limit", 1)
+
+
+def test_icp_of_a_unit_is_icp_of_points_in_that_unit() -> None:
+    source, target = surface()
+    metres = icp(source, cKDTree(target), 0.1, unit=1e-3)
+    millimetres = icp(1000 * source, cKDTree(1000 * target), 100)
+    assert metres.iterations == millimetres.iterations > icp(source, cKDTree(target), 0.1, tolerance=1e-3).iterations
+    np.testing.assert_allclose(metres.transform.apply(source), millimetres.transform.apply(1000 * source) / 1000, atol=1e-9)  # fmt: skip

@@ -53,18 +53,27 @@ def predicted_points(prediction: SequencePrediction, image_hw: tuple[int, int]) 
     return unproject_depth(prediction.depth.double(), extrinsics, intrinsics)
 
 
-def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[Path]:
-    """Truth and predictions, each scaled to the truth's median depth, coloured by the images."""
+def true_points(scene: Scene) -> Tensor:
+    """Points [S, H, W, 3] of the true depth and cameras, first camera = world."""
     assert scene.extrinsics is not None
     assert scene.intrinsics is not None
     assert scene.depth is not None
     first = invert_rigid(scene.extrinsics[:1]).expand_as(scene.extrinsics)
-    truth = unproject_depth(scene.depth.double(), compose_rigid(scene.extrinsics, first), scene.intrinsics)
-    clouds = {"truth": truth}
-    for name, prediction in predictions.items():
-        assert prediction.depth is not None
-        scale = scene.depth.double().median() / prediction.depth.double().median()
-        clouds[name] = predicted_points(prediction, (scene.images.shape[-2], scene.images.shape[-1])) * scale
+    return unproject_depth(scene.depth.double(), compose_rigid(scene.extrinsics, first), scene.intrinsics)
+
+
+def scaled_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
+    """Predicted points [S, H, W, 3], scaled to the truth's median depth."""
+    assert scene.depth is not None
+    assert prediction.depth is not None
+    scale = scene.depth.double().median() / prediction.depth.double().median()
+    return predicted_points(prediction, (scene.images.shape[-2], scene.images.shape[-1])) * scale
+
+
+def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[Path]:
+    """Truth and predictions, each scaled to the truth's median depth, coloured by the images."""
+    truth = true_points(scene)
+    clouds = {"truth": truth} | {name: scaled_points(scene, each) for name, each in predictions.items()}
     colours = scene.images.permute(0, 2, 3, 1).reshape(-1, 3)
     centre, radius = _framing(truth.reshape(-1, 3))
     figure, axes = new_figure(1, len(clouds), 3 * len(clouds), 3.2)

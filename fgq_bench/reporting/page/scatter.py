@@ -1,0 +1,66 @@
+"""What the scatter plot draws: every report's rows, each numeric column of its table an axis, measured times beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fgq_bench.cards import ReportCard
+from fgq_bench.planning import Run
+from fgq_bench.reporting.page.numbers import Measured, read_column
+from fgq_bench.reporting.page.section import Section
+from fgq_bench.reporting.page.tables import scheme_of
+from fgq_bench.reporting.page.timings import timings_of
+from fgq_bench.reporting.tables import Table
+from fgq_bench.results import Result
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """A report with the runs of its rows and its tables, one per data set in the card's order."""
+
+    card: ReportCard
+    runs: Sequence[Run]
+    tables: Sequence[Table]
+
+
+def scatter_section(reports: Sequence[Plotted], latency: Sequence[Result]) -> Section:
+    """One set of points for every report and data set."""
+    sets = [
+        _points(f"{report.card.title}: {table.title}", table, _first_runs(report, dataset), latency)
+        for report in reports
+        for dataset, table in zip(report.card.datasets, report.tables, strict=True)
+    ]
+    missing = "" if sets else "No accuracy result is stored. fgq-bench run-all makes them."
+    return Section("scatter", "Accuracy, bytes, latency", data=sets, missing=missing)
+
+
+def _first_runs(report: Plotted, dataset: str) -> list[Run]:
+    """One run per row of the table: that of the first seed."""
+    first: dict[str | None, Run] = {}
+    for run in report.runs:
+        if run.dataset.card.name == dataset:
+            first.setdefault(run.row, run)
+    return [first[text] for text in report.card.rows]
+
+
+def _points(title: str, table: Table, runs: list[Run], latency: Sequence[Result]) -> dict[str, Any]:
+    columns = [(head, "", [row[index].text for row in table.rows]) for index, head in enumerate(table.heads)]
+    words = [texts for _, _, texts in columns if read_column(texts) is None]
+    columns += [(each.label, each.note, list(each.texts)) for each in timings_of(runs, latency)]
+    axes, values = [], []
+    for label, note, texts in columns:
+        numbers = read_column(texts)
+        if numbers is not None:
+            axes.append({"label": label, "note": note})
+            values.append([_point(number, text) for number, text in zip(numbers, texts, strict=True)])
+    rows = [
+        {"name": ", ".join(text for text in names if text != "–"), "scheme": scheme_of(row), "values": list(each)}
+        for names, row, each in zip(zip(*words, strict=True), table.rows, zip(*values, strict=True), strict=True)
+    ]
+    return {"title": title, "conditions": table.caption, "axes": axes, "rows": rows}
+
+
+def _point(number: Measured | None, text: str) -> list[float | str | None] | None:
+    return None if number is None else [number.value, number.low, number.high, text]
