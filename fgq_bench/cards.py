@@ -78,7 +78,6 @@ class ProtocolEntry(pydantic.BaseModel):
     width: int  # pixels
     height: int | None = None  # squash: pixels; None: as wide
     truth: Literal["image", "native"] = "image"  # resolution of the true depth
-    unit: Literal["metres", "millimetres"] = "metres"  # in which the paper prints distances
     headline: list[str] = []  # "task.metric[/category]" that the paper prints
     options: dict[str, Scalar] = {}  # for the loader, beside the data set card's
     notes: str = ""  # what the paper leaves open, and what is done here
@@ -111,7 +110,8 @@ class ReportCard(Card):
     scope: str
     rows: list[str]  # "METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]"
     columns: list[str]  # "task.metric"
-    presets: list[Literal["quick", "full"]]  # of run-all
+    presets: list[Literal["quick", "full"]]  # of run-all; none: only where it is asked for by name
+    protocol: str | None = None  # of data sets in files; None: each one's own
     seeds: list[int] = [0]
     sequences: int | None = None  # only the first ones of each data set; None: all
     backend: str = "reference"

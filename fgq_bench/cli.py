@@ -134,17 +134,25 @@ def run(
 @app.command("run-all")
 def run_all(
     preset: Preset = "quick",
+    report: Annotated[list[str] | None, typer.Option(help="These reports instead of the preset's; repeatable.")] = None,
+    root: Roots = None,
     limit: Limit = None,
     device: Device = "cpu",
     output: Output = _RUNS,
     overwrite: Overwrite = "failed",
     cache: Cache = "task",
+    on_bad_data: OnBadData = "stop",
     dry_run: DryRun = False,
 ) -> None:
     """Compute every cell that the preset's reports show, then write the reports and index.html to OUTPUT/report."""
+    from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_reports
 
-    raise typer.Exit(run_reports(preset, limit, device, output, overwrite, cache, dry_run))
+    raise typer.Exit(
+        run_reports(
+            preset, report or [], parse_roots(root or []), limit, device, output, overwrite, cache, on_bad_data, dry_run
+        )
+    )
 
 
 @app.command()
@@ -158,12 +166,14 @@ def report(
     ] = None,
     page: Annotated[Path | None, typer.Option(help="HTML file to write: everything in one page.")] = None,
     limit: Limit = None,
+    root: Roots = None,
     as_json: Json = False,
 ) -> None:
     """Render tables from stored results; nothing is computed."""
+    from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.reports import render
 
-    render(name, results, output, formats, fill, limit, as_json, page)
+    render(name, results, output, formats, fill, limit, as_json, page, parse_roots(root or []))
 
 
 @app.command()
@@ -185,12 +195,14 @@ def compare(
     second: Annotated[str, typer.Argument(help="Another row.")],
     report: Annotated[str, typer.Option(help="The report that names rows, columns and conditions.")] = "headline",
     results: Annotated[Path, typer.Option(help="Folder with results.")] = _RUNS / "results",
+    root: Roots = None,
     as_json: Json = False,
 ) -> None:
     """Say whether one method beats another: differences on the same sequences, with intervals."""
     from fgq_bench.commands.comparison import compare_rows
+    from fgq_bench.commands.parsing import parse_roots
 
-    compare_rows(first, second, report, results, as_json)
+    compare_rows(first, second, report, results, parse_roots(root or []), as_json)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,6 @@ def float_run(method: Method, dataset: Dataset, tasks: tuple[str, ...], loaded: 
 
 def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]:
     cards = [load_card(DatasetCard, name) for name in request.datasets]
-    known = {*request.datasets, *(clips.datasets if clips else ())}
-    if foreign := set(request.roots) - known:
-        raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")
     datasets = [open_dataset(card, request.roots.get(card.name), request.limit, request.protocol) for card in cards]
     for dataset in datasets:
         if clips is not None:
@@ -180,3 +177,10 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")
     return list({next(run.cells()).key: run for run in runs}.values())
+
+
+def check_roots(roots: Iterable[str], runs: list[Run]) -> None:
+    """Raise UserError where a folder is given for a data set that ``runs`` neither score nor calibrate on."""
+    used = {run.dataset.card.name for run in runs}.union(*(run.clips.datasets for run in runs if run.clips))
+    if foreign := set(roots) - used:
+        raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")

@@ -15,7 +15,7 @@ from fgq_bench.errors import OutputError, UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
-from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.results import Store
 from fgq_bench.runner import Sweep, Workspace
@@ -234,7 +234,6 @@ def test_key_sees_the_weights(loaded: LoadedModel) -> None:
         ({"scopes": ["heads"]}, "scope 'heads' is unknown"),
         ({"overrides": {"alpha": 0.5}}, "option 'alpha'"),
         ({"protocol": "fgq"}, "has its own protocol"),
-        ({"roots": {"dtu": Path(".")}}, "--root names 'dtu'"),
         ({"backend": "cuda-int5"}, "unknown backend 'cuda-int5'; did you mean cuda-int"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -244,6 +243,13 @@ def test_bad_requests_are_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(UserError, match=message):
         plan(replace(REQUEST, **change), loaded)  # type: ignore[arg-type]
+
+
+def test_a_folder_for_a_foreign_data_set_is_refused(loaded: LoadedModel) -> None:
+    runs = plan(REQUEST, loaded)
+    check_roots(["procedural-objects"], runs)
+    with pytest.raises(UserError, match="--root names 'dtu', which is not among the data sets of this run"):
+        check_roots(["dtu"], runs)
 
 
 def test_fp_agrees_with_itself_exactly(done: Path) -> None:

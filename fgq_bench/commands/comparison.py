@@ -14,10 +14,10 @@ from fgq_bench.results import Store
 from fgq_bench.suggest import unknown
 
 
-def compare_rows(first: str, second: str, report: str, results: Path, as_json: bool) -> None:
+def compare_rows(first: str, second: str, report: str, results: Path, roots: dict[str, Path], as_json: bool) -> None:
     """Print first - second for every column and data set of ``report``, with paired bootstrap intervals."""
     card = load_card(ReportCard, report)
-    ((_, runs),) = plan_reports([card], None)
+    ((_, runs),) = plan_reports([card], None, roots=roots)
     found = []
     for dataset, rows in read_rows(card, runs, Store(results)).items():
         a, b = (_row(rows, text, report) for text in (first, second))

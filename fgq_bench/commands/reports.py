@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgq_bench.cards import ReportCard, card_names, load_card
+from fgq_bench.cards import DatasetCard, ReportCard, card_names, load_card
 from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
@@ -29,13 +29,16 @@ def render(
     limit: int | None,
     as_json: bool,
     page: Path | None = None,
+    roots: dict[str, Path] | None = None,
 ) -> None:
     """Render one report, or all that have a quantized result; print them, write them (files with the results they show, a page), or fill a file.
 
-    ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored.
+    ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored. Reports of data sets in files are among
+    "all" where ``roots`` has their folders.
     """
     names = [] if name == LATENCY else [name] if name else card_names("reports")
     cards = [load_card(ReportCard, chosen) for chosen in names]
+    cards = [card for card in cards if name or not folders_missing(card, roots or {})]
     store = Store(results)
     if not results.is_dir():
         raise UserError(
@@ -43,7 +46,7 @@ def render(
         )
     planned = [
         (card, runs)
-        for card, runs in plan_reports(cards, limit)
+        for card, runs in plan_reports(cards, limit, roots=roots)
         if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
     cache = PredictionCache(results.parent / "cache" / "predictions")
@@ -67,6 +70,12 @@ def render(
         return
     for each in formats.split(",")[:1]:
         print("\n".join(find_format(each)[1](table) for table in tables))
+
+
+def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
+    """Data sets of a report that lie in files and whose folder is not among ``roots``."""
+    cards = [load_card(DatasetCard, name) for name in card.datasets]
+    return [card.name for card in cards if card.image_size is None and card.name not in roots]
 
 
 def _fill(path: Path, planned: list[tuple[ReportCard, list[Run]]], store: Store) -> None:

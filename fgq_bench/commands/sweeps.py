@@ -12,7 +12,7 @@ from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.setting import Setting
-from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import bytes_per_sequence
 from fgq_bench.reporting.statistics import PER_CATEGORY
 from fgq_bench.results import Result
@@ -39,6 +39,7 @@ def run_request(
     check_device(request.device)
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
     runs = plan(request, LoadedModel.load(request))
+    check_roots(request.roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json)
@@ -53,24 +54,27 @@ def run_request(
 
 
 def run_reports(
-    preset: str, limit: int | None, device: str, output: Path, overwrite: str, cache: str, dry_run: bool
-) -> int:
-    """Compute the cells of every report of ``preset`` and render the reports."""
+    preset: str, names: list[str], roots: dict[str, Path], limit: int | None, device: str, output: Path,
+    overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
+) -> int:  # fmt: skip
+    """Compute the cells of every report of ``preset``, or of the reports ``names``, and render the reports."""
     from fgq_bench.commands.reports import write_reports
     from fgq_bench.reporting.page.page import write_page
     from fgq_bench.reporting.tables import plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
     check_device(device)
-    cards = [load_card(ReportCard, name) for name in card_names("reports")]
-    cards = [card for card in cards if preset in card.presets]
-    planned = plan_reports(cards, limit, device)
+    policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
+    cards = [load_card(ReportCard, name) for name in names or card_names("reports")]
+    cards = [card for card in cards if names or preset in card.presets]
+    planned = plan_reports(cards, limit, device, roots)
     runs = [run for _, found in planned for run in found]
+    check_roots(roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite))
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
     write_reports(planned, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
     write_page(output / "report" / "index.html", planned, workspace.store, workspace.predictions)
     return _finish(outcome, workspace, quiet=False)
@@ -135,14 +139,14 @@ def _summary(result: Result, setting: Setting) -> dict[str, str]:
 
 
 def _headline(result: Result, task: str, setting: Setting) -> list[str]:
-    """What the protocol's paper prints of a task, in its unit; one number where there is no such list."""
+    """What the protocol's paper prints of a task; one number where there is no such list."""
     asked = [] if setting.entry is None else [text for text in setting.entry.headline if text.startswith(f"{task}.")]
     names = [text.removeprefix(f"{task}.") for text in asked] or [HEADLINES.get(task, find_task(task).metrics[0].name)]
     lines = []
     for name in names:
         entry = result.metrics.get(name) or result.metrics[name.removesuffix(PER_CATEGORY)]  # of a single category
         factor, unit = 1.0, entry["unit"]
-        if unit == "metres" and setting.entry is not None and setting.entry.unit == "millimetres":
+        if unit == "metres" and find_task(task).unit == 1e-3:
             factor, unit = 1000.0, "millimetres"
         value, low, high = (factor * entry[key] for key in ("value", "ci_low", "ci_high"))
         lines.append(f"{name} {value:.3f} [{low:.3f}, {high:.3f}] {unit}")

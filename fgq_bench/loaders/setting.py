@@ -37,7 +37,7 @@ class Setting:
         """What decides frames and pictures, for result keys; never what is printed of the scores."""
         if self.entry is None:
             return self.protocol
-        content = self.entry.model_dump(exclude={"tasks", "headline", "unit", "options", "notes"}, exclude_none=True)
+        content = self.entry.model_dump(exclude={"tasks", "headline", "options", "notes"}, exclude_none=True)
         return {"name": self.protocol, **content}
 
 

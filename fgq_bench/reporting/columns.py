@@ -49,10 +49,10 @@ class Column:
         metric = known.get(name.removesuffix(PER_CATEGORY))
         if metric is None:
             raise unknown(f"metric of {task_name}", name, known)
-        percent = metric.unit == "relative"
-        digits = 2 if percent or metric.unit == "degrees" else 3
-        title = TITLES.get(text, text)
-        return cls(task_name, name, title, 100.0 if percent else 1.0, digits, metric.higher_is_better)
+        factor = {"relative": 100.0, "metres": 1 / task.unit}.get(metric.unit, 1.0)
+        digits = 2 if metric.unit in ("relative", "degrees") else 3
+        title = TITLES.get(text, f"{text} (mm)" if factor == 1000 else text)
+        return cls(task_name, name, title, factor, digits, metric.higher_is_better)
 
     @property
     def heading(self) -> str:

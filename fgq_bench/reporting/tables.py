@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -93,7 +94,9 @@ class Row:
         return f"{sizes['total'] / 1e6:.2f}", f"{sizes['total_bf16'] / sizes['total']:.2f}x"
 
 
-def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device: str = "cpu") -> list[Run]:
+def report_runs(
+    card: ReportCard, loaded: LoadedModel, limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
+) -> list[Run]:
     """The runs whose cells a report shows, data set by data set; raises UserError for a row that cannot be planned."""
     columns = [Column.parse(text) for text in card.columns]
     tasks = list(dict.fromkeys(column.task for column in columns))
@@ -105,7 +108,7 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
             row = RowText.parse(card.name, text)
             request = Request(
                 [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend,
-                row.overrides(), limit=limit or card.sequences, device=device, calibration=row.calibration,
+                row.overrides(), roots or {}, card.protocol, limit or card.sequences, device, row.calibration,
             )  # fmt: skip
             planned = plan(request, loaded)
             if row.calibration and planned[0].clips is None:
@@ -114,11 +117,13 @@ def report_runs(card: ReportCard, loaded: LoadedModel, limit: int | None, device
     return runs
 
 
-def plan_reports(cards: list[ReportCard], limit: int | None, device: str = "cpu") -> list[tuple[ReportCard, list[Run]]]:
-    """Every card with its runs; a model that several cards name is loaded once."""
+def plan_reports(
+    cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
+) -> list[tuple[ReportCard, list[Run]]]:
+    """Every card with its runs; a model that several cards name is loaded once. ``roots``: folders of data sets."""
     names = dict.fromkeys(card.model for card in cards)
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
-    return [(card, report_runs(card, loaded[card.model], limit, device)) for card in cards]
+    return [(card, report_runs(card, loaded[card.model], limit, device, roots)) for card in cards]
 
 
 def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:

@@ -53,6 +53,7 @@ class Task(ABC):
     reads: ClassVar[frozenset[str]]
     needs_reference: ClassVar[bool] = False
     alignment: ClassVar[str]  # how predictions are brought to the ground truth, as every result states
+    unit: ClassVar[float] = 1.0  # metres of the unit in which lengths are shown (stored are metres)
     weighted_by: ClassVar[str]  # what ``SequenceScore.weight`` counts
     algorithm: ClassVar[int] = 1  # raised when the code changes meaning
 

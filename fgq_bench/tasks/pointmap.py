@@ -76,7 +76,6 @@ class PointMap(Task):
     )
     reads: ClassVar[frozenset[str]] = frozenset({"pose_enc", "depth", "points"})
     icp_threshold: ClassVar[float] = 0.1  # metres; a subclass with another one restates ``alignment``
-    unit: ClassVar[float] = 1.0  # metres of the unit in which ICP decides that it has converged
     alignment = (
         f"Sim(3) on corresponding valid pixels (Umeyama), then rigid point-to-point ICP within {icp_threshold} m"
     )
@@ -104,6 +103,7 @@ class PointMapMillimetres(PointMap):
     """As ``pointmap``, with ICP as a toolkit runs it that reads the data set in millimetres (DTU).
 
     Its threshold of 100 mm is the same; it goes on until the error changes by less than 1e-6 mm instead of 1e-6 m.
+    Tables show millimetres.
     """
 
     name = "pointmap-mm"
