@@ -117,9 +117,9 @@ _DATASETS = {
 }  # fmt: skip
 _POINTS = {
     ("fgq", "7scenes"): ("pointmap", "depth+camera"),
-    ("fgq", "dtu"): ("pointmap", "depth+camera"),
+    ("fgq", "dtu"): ("pointmap-mm", "depth+camera"),
     ("fgq", "eth3d"): ("pointmap", "depth+camera"),
-    ("quantvggt", "dtu"): ("pointmap", "points"),
+    ("quantvggt", "dtu"): ("pointmap-mm", "points"),
     ("quantvggt", "7scenes"): ("pointmap-median", "points"),
     ("quantvggt", "nrgbd"): ("pointmap-median", "points"),
     ("qvggt", "7scenes"): ("pointmap-median", "points"),

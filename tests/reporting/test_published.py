@@ -110,7 +110,7 @@ def test_headlines_of_the_protocols_are_printed(published: Published) -> None:
 def test_names(published: Published) -> None:
     arm = find(published, "quantvggt", "Table 4", "quantvggt scale=false", "pose.auc@30/category")
     assert (arm.printed.method, arm.value, arm.dataset, arm.protocol) == ("Rotation only", 0.836, "co3dv2", "quantvggt")
-    points = find(published, "fgq", "Table 3", "fgq", "pointmap.acc_median_depth+camera")
+    points = find(published, "fgq", "Table 3", "fgq", "pointmap-mm.acc_median_depth+camera")
     assert (points.printed.value, points.unit) == ("0.801", "metres")
     assert points.value == pytest.approx(0.000801)
     assert {cell.scheme for cell in published.of("qvggt") if cell.method == "qvggt"} == {"w4a16g128"}
@@ -122,7 +122,7 @@ def test_relative_to_the_tables_own_full_precision(published: Published) -> None
     assert score is not None
     assert score.difference == pytest.approx(0.7240 - 0.8667)
     assert score.worse_by == pytest.approx(1 - 0.7240 / 0.8667)
-    error = published.relative(find(published, "fgq", "Table 3", "rtn", "pointmap.acc_mean_depth+camera"))
+    error = published.relative(find(published, "fgq", "Table 3", "rtn", "pointmap-mm.acc_mean_depth+camera"))
     assert error is not None
     assert error.ratio == pytest.approx(7.987 / 1.308)
     assert error.worse_by == pytest.approx(7.987 / 1.308 - 1)
