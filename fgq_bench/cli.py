@@ -358,6 +358,33 @@ def sensitivity(
     write_sensitivity(model, checkpoint, calibration, root or [], scheme, scope, clips, device, output)
 
 
+@app.command("fisher-validity")
+def fisher_validity(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, measurements and figure.")],
+    estimator: Annotated[list[str], typer.Option(help="sum, gauss-newton or pseudo-label; repeatable.")] = [  # noqa: B006
+        "sum",
+        "gauss-newton",
+        "pseudo-label",
+    ],
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    calibration: Calibration = None,
+    dataset: Datasets = ["procedural-objects", "procedural-rooms"],  # noqa: B006
+    root: Roots = None,
+    clips: Annotated[int, typer.Option(min=2, help="To measure damage on: the data sets' first sequences.")] = 16,
+    channels: Annotated[int, typer.Option(min=8, help="To disturb in each block, drawn at random.")] = 48,
+    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.")] = [0, 1, 2],  # noqa: B006
+    shared: Shared = _RUNS / "cache" / "calibration",
+    device: Device = "cpu",
+) -> None:
+    """Does Fisher information predict what noise in a channel or a block costs each task? Also: what of it cancels."""
+    from fgq_bench.commands.fisher_validity import write_validity
+
+    write_validity(
+        model, checkpoint, calibration, dataset, root or [], estimator, clips, channels, seed, device, shared, output
+    )
+
+
 @app.command("train-tiny")
 def train_tiny(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint, curves and weights.")],

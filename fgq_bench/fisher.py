@@ -149,7 +149,11 @@ def channel_weights(fisher: Tensor, tasks: list[str]) -> Tensor:
     Args:
         fisher: [tasks, blocks, C]; ``tasks``: which of ``TASKS`` count.
     """
-    balanced = balance_tasks(fisher, tasks)
+    return normalize_blocks(balance_tasks(fisher, tasks))
+
+
+def normalize_blocks(balanced: Tensor) -> Tensor:
+    """``balanced`` [blocks, C] over its mean in each block, at least 0.01 (FGQ eqs. 14 and 15)."""
     return (balanced / (balanced.mean(1, keepdim=True) + 1e-30)).clamp(min=FLOOR)
 
 

@@ -4,7 +4,7 @@ only the rest of the network runs again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -47,12 +47,23 @@ class ProbedStage:
         """The float one."""
         return self.steps[0].module
 
+    def outputs(self, module: nn.Module) -> Iterator[Tensor]:
+        """Of ``module`` in this stage's place, one per chunk."""
+        for step in self.steps:
+            with torch.no_grad(), evaluation_precision(step.x.device, self.compute_dtype):
+                out = run_stage(step, module)
+            yield out
+
+    def resumed(self, outputs: Iterable[Tensor]) -> Iterator[Predictions]:
+        """The network's, with ``outputs`` (one per chunk) in the stead of this stage's; the rest of it is float."""
+        for output, state in zip(outputs, self.states, strict=True):
+            with torch.no_grad(), evaluation_precision(self.model.device, self.compute_dtype):
+                out = _run(self.model, self.model.advance(state, output))
+            yield out
+
     def predictions(self, module: nn.Module) -> Iterator[Predictions]:
         """The network's, with ``module`` in this stage's place; the rest of it is float."""
-        for step, state in zip(self.steps, self.states, strict=True):
-            with torch.no_grad(), evaluation_precision(step.x.device, self.compute_dtype):
-                out = _run(self.model, self.model.advance(state, run_stage(step, module)))
-            yield out
+        return self.resumed(self.outputs(module))
 
     def loss(self, module: nn.Module, weights: dict[str, float]) -> float:
         """``total_loss`` over all clips with ``module`` in this stage's place."""

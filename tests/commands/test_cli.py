@@ -16,7 +16,7 @@ from fgq_bench.errors import UserError
 
 VERBS = [
     "list", "show", "run", "run-all", "report", "audit", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
-    "train-tiny", "check", "frames",
+    "fisher-validity", "train-tiny", "check", "frames",
     "inspect", "latency", "parity", "doctor",
 ]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
@@ -203,6 +203,35 @@ def test_sensitivity_writes_errors_protected_blocks_and_figure(tmp_path: Path) -
     assert (tmp_path / "s" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_fisher_validity_writes_tables_measurements_and_figure(tmp_path: Path) -> None:
+    path, output = tmp_path / "one.json", tmp_path / "v"
+    call("manifest", "-d", "procedural-objects-pool", "--sequences", "2", "--frames", "2", "-o", path)
+    options: list[str | Path] = [
+        "--estimator",
+        "sum",
+        "--calibration",
+        path,
+        "--clips",
+        "2",
+        "--channels",
+        "8",
+        "--seed",
+        "0",
+    ]
+    call("fisher-validity", "-o", output, *options, "--shared", tmp_path / "shared")
+    facts = json.loads((output / "fisher-validity.json").read_text())
+    assert facts["conditions"]["clips"] == ["objects-test-0000", "rooms-test-0000"]
+    artefacts = facts["cancellation"]["artefacts"]
+    assert len(set(artefacts.values())) == 2  # all but the permuted weights'
+    own = facts["channels"]["correlation"]["sum, own task"]["depth"]
+    assert -1 <= own["ci_low"] <= own["ci_high"] <= 1
+    page = (output / "fisher-validity.md").read_text()
+    assert f"| {own['value']:.2f} [{own['ci_low']:.2f}, {own['ci_high']:.2f}] |" in page
+    assert f"-o {output} --model vggt-tiny --calibration {path}" in page
+    assert load_file(output / "measurements.safetensors")["by_channel"].shape == (8, 8, 2, 4)
+    assert (output / "fisher-validity.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_doctor() -> None:
     found = json.loads(call("doctor", "--json"))
     assert found["devices"][0] == "cpu"
@@ -237,6 +266,8 @@ BAD = [
     (["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms-pool"], "is there to calibrate on: it has no task"),
     (["evaluate", "README.md", "-d", "procedural-rooms-pool"], "not a readable safetensors file"),
     (["fisher", "-o", "x", "--estimator", "hessian"], "use one of sum, gauss-newton, pseudo-label"),
+    (["fisher-validity", "-o", "x", "--clips", "500"], "--clips 500: procedural-objects would give 250 of its 128"),
+    (["fisher-validity", "-o", "x", "--estimator", "hessian"], "use one of sum, gauss-newton, pseudo-label"),
     (["calibrate", "--dry-run", "--size", "100"], "--size 100: must be a multiple of the patch size 14"),
     (["manifest", "-d", "procedural-rooms-pool", "-o", "x.toml"], "must end in .json"),
     (["evaluate", "/no/such.safetensors", "-d", "procedural-rooms"], "no such file"),
