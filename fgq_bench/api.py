@@ -11,7 +11,7 @@ from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.compiling import compile_model
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import find_backend
-from fgq_bench.loaders.base import open_dataset
+from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.models.checkpoints import load_model, model_hash
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import choose_precision
@@ -102,9 +102,20 @@ def evaluate(
     Raises:
         UserError: a task, protocol or folder that the data set does not have; a sequence that cannot be read.
     """
-    precision = choose_precision(model, compute_dtype)
     data = open_dataset(load_card(DatasetCard, dataset), root, limit, protocol)
-    chosen = [find_task(name) for name in choose_tasks(dataset, data.setting.tasks, tasks)]
+    return score_dataset(model, data, tasks, reference, compute_dtype)
+
+
+def score_dataset(
+    model: ReconstructionModel,
+    data: Dataset,
+    tasks: list[str] | None = None,
+    reference: ReconstructionModel | None = None,
+    compute_dtype: str | None = None,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """As ``evaluate``, on a data set that is open already."""
+    precision = choose_precision(model, compute_dtype)
+    chosen = [find_task(name) for name in choose_tasks(data.card.name, data.setting.tasks, tasks)]
     data.check_not_empty()
     fields = fields_read(chosen)
     scores = score_sequences(

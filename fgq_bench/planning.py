@@ -20,6 +20,9 @@ from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
 from fgq_bench.tasks.registry import choose_tasks, find_task
 
+Opened = dict[tuple[str, Path | None, int | None, str | None], Dataset]
+"""Data sets by name, root, limit and protocol."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -128,9 +131,15 @@ def float_run(method: Method, dataset: Dataset, tasks: tuple[str, ...], loaded: 
     return Run(method, Scheme(16, 16), "none", 0, "float", dataset, tasks, loaded)
 
 
-def _datasets(request: Request, clips: CalibrationClips | None) -> list[Dataset]:
-    cards = [load_card(DatasetCard, name) for name in request.datasets]
-    datasets = [open_dataset(card, request.roots.get(card.name), request.limit, request.protocol) for card in cards]
+def _open(name: str, request: Request, opened: Opened) -> Dataset:
+    how = (request.roots.get(name), request.limit, request.protocol)
+    if (name, *how) not in opened:
+        opened[name, *how] = open_dataset(load_card(DatasetCard, name), *how)
+    return opened[name, *how]
+
+
+def _datasets(request: Request, clips: CalibrationClips | None, opened: Opened) -> list[Dataset]:
+    datasets = [_open(name, request, opened) for name in request.datasets]
     for dataset in datasets:
         if clips is not None:
             clips.check_disjoint(dataset)
@@ -147,8 +156,11 @@ def _schemes(method: Method) -> list[Scheme]:
     return [Scheme.parse(text) for text in method.card.schemes]
 
 
-def plan(request: Request, loaded: LoadedModel) -> list[Run]:
-    """All runs of ``request``, data set by data set; raises UserError for anything that cannot work."""
+def plan(request: Request, loaded: LoadedModel, opened: Opened | None = None) -> list[Run]:
+    """All runs of ``request``, data set by data set; raises UserError for anything that cannot work.
+
+    ``opened`` keeps the data sets for further requests: the index of one in files may take minutes to read.
+    """
     find_backend(request.backend).load(loaded.model.device.type)  # refuses what cannot run here
     methods = [find_method(text, request.overrides) for text in request.methods]
     schemes = [Scheme.parse(text) for text in request.schemes]
@@ -160,7 +172,7 @@ def plan(request: Request, loaded: LoadedModel) -> list[Run]:
     calibrated = any(method.needs_calibration(scheme) for method, scheme in asked)
     clips = _clips(request, loaded.spec) if calibrated else None
     runs: list[Run] = []
-    for dataset in _datasets(request, clips):
+    for dataset in _datasets(request, clips, {} if opened is None else opened):
         tasks = choose_tasks(dataset.card.name, dataset.setting.tasks, request.tasks)
         dataset.check_not_empty()
         for method, scheme in asked:

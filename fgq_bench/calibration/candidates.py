@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fgq_bench.calibration.manifest import Clip, fingerprint, read_clip
+from fgq_bench.calibration.manifest import Clip, fingerprint
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset
@@ -124,7 +124,7 @@ def load_or_measure(
     opened = {dataset.card.name: dataset for dataset in datasets}
     rows = []
     for clip in candidates.clips:
-        rows.append(measure(model, read_clip(opened[clip.dataset], clip).images, compute_dtype))
+        rows.append(measure(model, opened[clip.dataset].read(clip.sequence, list(clip.frames)).images, compute_dtype))
         advance(len(rows))
     tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in ("mean", "variance", "cosine")}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))

@@ -103,11 +103,6 @@ def protocol_of(fingerprint: str) -> str | None:
     return fingerprint.rpartition(":")[0] or None
 
 
-def read_clip(dataset: Dataset, clip: Clip) -> Scene:
-    """The clip's frames, in its order, with the ground truth that ``dataset`` has."""
-    return dataset.read(clip.sequence, list(clip.frames))
-
-
 def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
     """The manifest asked for, else the model's own; raises UserError where there is neither."""
     if asked is None and own is None:
@@ -194,7 +189,7 @@ class CalibrationClips:
 
     def _read(self, clip: Clip) -> Scene:
         try:
-            return read_clip(self.datasets[clip.dataset], clip)
+            return self.datasets[clip.dataset].read(clip.sequence, list(clip.frames))
         except UserError as error:
             raise UserError(f"manifest {self.manifest.name}: {error}") from None
 

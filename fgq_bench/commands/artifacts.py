@@ -47,14 +47,13 @@ def evaluate_file(
     spec = find_model(model)
     float_model = api.load_model(model, checkpoint, check_device(device))
     small = api.load_quantized(artifact, float_model, backend)
-    root = parse_roots(roots).get(dataset)
-    data = open_dataset(load_card(DatasetCard, dataset), root, limit, protocol)
+    data = open_dataset(load_card(DatasetCard, dataset), parse_roots(roots).get(dataset), limit, protocol)
     learned = set(read_header(artifact).get("calibrated_on", []))
     if shared := [name for name in data.frame_list() if data.global_name(name) in learned]:
         raise UserError(
             f"{artifact}: calibrated on {shared[0]!r}, which {dataset} scores; calibrate on other sequences"
         )
-    scores = api.evaluate(small, dataset, tasks, float_model, root, limit, protocol, spec.compute_dtype)
+    scores = api.score_dataset(small, data, tasks, float_model, spec.compute_dtype)
     if as_json:
         print_json(scores)
         return

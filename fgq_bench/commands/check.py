@@ -9,10 +9,9 @@ from rich.progress import track
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.check_report import describe, print_report, problems
 from fgq_bench.commands.inventory import take_inventory
-from fgq_bench.commands.parsing import parse_roots
+from fgq_bench.commands.parsing import parse_root
 from fgq_bench.commands.printing import console, print_json
 from fgq_bench.commands.spot_check import Reading, read_sequence, spread
-from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
@@ -48,20 +47,6 @@ def check_dataset(
     else:
         print_report(report, inventory, readings)
     return 1 if wrong else 0
-
-
-def parse_root(name: str, text: str | None) -> Path | None:
-    """The folder in ``PATH`` or ``DATASET=PATH``; raises UserError if there is none, or for another data set."""
-    if text is None:
-        return None
-    if Path(text).is_dir():
-        return Path(text)
-    if "=" not in text:
-        raise UserError(f"--root {text}: no such folder")
-    roots = parse_roots([text])
-    if name not in roots:
-        raise UserError(f"--root {text}: the data set that is checked is {name}")
-    return roots[name]
 
 
 def _read(dataset: Dataset, names: list[str], quiet: bool) -> tuple[list[Reading], list[Scene]]:

@@ -22,14 +22,15 @@ def inspect_model(
 ) -> None:
     """Write ``inspect.json`` and the magnitude figure to ``output``; prints both."""
     network = api.load_model(model, checkpoint, check_device(device))
-    root, dtype = parse_roots(roots).get(dataset), find_model(model).compute_dtype
-    data = open_dataset(load_card(DatasetCard, dataset), root, limit)
+    data = open_dataset(load_card(DatasetCard, dataset), parse_roots(roots).get(dataset), limit)
     data.check_not_empty()
     scenes = [data.load(sequence) for sequence in data.sequences()[:MAGNITUDE_SEQUENCES]]
     magnitudes = token_magnitudes(network, scenes)
     blind = without_views(network, (scenes[0].images.shape[-2], scenes[0].images.shape[-1]))
     auc = {
-        name: api.evaluate(candidate, dataset, ["pose"], None, root, limit, compute_dtype=dtype)["pose"]["auc@30"]
+        name: api.score_dataset(candidate, data, ["pose"], compute_dtype=find_model(model).compute_dtype)["pose"][
+            "auc@30"
+        ]
         for name, candidate in (("all views", network), ("own frame only", blind))
     }
     write_json(output / "inspect.json", {"model": model, "dataset": dataset, "auc@30": auc, "magnitudes": magnitudes})

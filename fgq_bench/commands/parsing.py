@@ -17,6 +17,20 @@ def parse_roots(texts: list[str]) -> dict[str, Path]:
     return roots
 
 
+def parse_root(name: str, text: str | None) -> Path | None:
+    """The folder in ``PATH`` or ``DATASET=PATH``; raises UserError if there is none, or for another data set."""
+    if text is None:
+        return None
+    if Path(text).is_dir():
+        return Path(text)
+    if "=" not in text:
+        raise UserError(f"--root {text}: no such folder")
+    roots = parse_roots([text])
+    if name not in roots:
+        raise UserError(f"--root {text}: the data set that is checked is {name}")
+    return roots[name]
+
+
 def parse_choice(option: str, value: str, choices: tuple[str, ...]) -> str:
     """``value`` if it is one of ``choices``; raises UserError otherwise."""
     if value not in choices:

@@ -82,7 +82,7 @@ def run_reports(
 
 def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop") -> Outcome:
     """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored."""
-    _, pending = split_pending(runs, workspace.store, overwrite)
+    _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

@@ -6,14 +6,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fgq_bench.errors import BadData, UserError
-from fgq_bench.geometry import invert_rigid
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_integers, read_text
+from fgq_bench.loaders.reading import Floats, folders, inside, invert_pose, parse_numbers, read_integers, read_text
 
 SCENES = (
     "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment", "staircase",
@@ -49,7 +47,7 @@ class NeuralRGBD(FileDataset):
             raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
         return Frame(
             image,
-            extrinsics=invert_rigid(torch.from_numpy(c2w[:3])).numpy(),
+            extrinsics=invert_pose(c2w),
             intrinsics=INTRINSICS,
             depth=(read_integers(inside(self.root, sequence, "depth", f"depth{frame}.png")) / 1000).astype(np.float32),
         )

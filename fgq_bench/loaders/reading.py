@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fgq_bench.errors import BadData, UserError
+from fgq_bench.geometry import invert_rigid
 
 Floats = NDArray[np.float64]
 DAMAGED = (
@@ -88,6 +90,11 @@ def parse_numbers(text: str, path: Path, *shape: int) -> Floats:
         return np.array(text.split(), dtype=np.float64).reshape(shape)
     except ValueError as error:
         raise BadData(f"{path}: {' x '.join(map(str, shape))} numbers are expected ({_first_line(error)})") from None
+
+
+def invert_pose(pose: Floats) -> Floats:
+    """w2c [3, 4] of c2w [3, 4] or [4, 4]."""
+    return np.asarray(invert_rigid(torch.from_numpy(pose[:3])).numpy())
 
 
 def read_array(path: Path) -> NDArray[Any]:

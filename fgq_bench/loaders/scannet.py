@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pydantic
 
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, read_numbers
+from fgq_bench.loaders.reading import folders, inside, invert_pose, read_numbers
 
 LOST = (b"inf", b"nan")  # in the pose of a frame that was not tracked
 
@@ -43,7 +42,7 @@ class ScanNet(FileDataset):
         image = inside(scene, "color", f"{frame}.jpg")
         intrinsics = read_numbers(inside(scene, "intrinsic", "intrinsic_color.txt"), 4, 4)[:3, :3].copy()
         check_centre(intrinsics, image, picture_size(image))
-        return Frame(image, _invert(read_numbers(inside(scene, "pose", f"{frame}.txt"), 4, 4)), intrinsics)
+        return Frame(image, invert_pose(read_numbers(inside(scene, "pose", f"{frame}.txt"), 4, 4)), intrinsics)
 
     def _numbers(self, scene: Path) -> list[int]:
         """Numbers of a scene's pictures, in order."""
@@ -59,9 +58,3 @@ def _tracked(path: Path) -> bool:
         return not any(word in path.read_bytes().lower() for word in LOST)
     except OSError:
         return True
-
-
-def _invert(c2w: Floats) -> Floats:
-    """w2c [3, 4] of a rigid c2w [4, 4]."""
-    rotation = c2w[:3, :3].T
-    return np.column_stack([rotation, -rotation @ c2w[:3, 3]])

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from fgq_bench.errors import BadData, UserError
-from fgq_bench.geometry import invert_rigid
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import picture_size
-from fgq_bench.loaders.reading import folders, inside, read_integers, read_numbers, read_text
+from fgq_bench.loaders.reading import folders, inside, invert_pose, read_integers, read_numbers, read_text
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
 SPLIT = "TestSplit.txt"
@@ -68,12 +66,11 @@ class SevenScenes(FileDataset):
         image = jpg if jpg.is_file() and not image.is_file() else image
         if picture_size(image) != SIZE:
             raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
-        c2w = torch.from_numpy(read_numbers(pose, 4, 4)[:3])
         millimetres = read_integers(depth)
         valid = (millimetres >= NEAREST) & (millimetres <= FARTHEST)
         return Frame(
             image,
-            extrinsics=invert_rigid(c2w).numpy(),
+            extrinsics=invert_pose(read_numbers(pose, 4, 4)),
             intrinsics=INTRINSICS,
             depth=np.where(valid, millimetres / 1000, 0).astype(np.float32),
         )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fgq_bench.cards import ReportCard
 from fgq_bench.errors import UserError
-from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.planning import LoadedModel, Opened, Request, Run, plan
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.reporting.statistics import Sample, interval, rank_marks, sample_of
@@ -95,9 +95,18 @@ class Row:
 
 
 def report_runs(
-    card: ReportCard, loaded: LoadedModel, limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
+    card: ReportCard,
+    loaded: LoadedModel,
+    limit: int | None,
+    device: str = "cpu",
+    roots: dict[str, Path] | None = None,
+    opened: Opened | None = None,
 ) -> list[Run]:
-    """The runs whose cells a report shows, data set by data set; raises UserError for a row that cannot be planned."""
+    """The runs whose cells a report shows, data set by data set; raises UserError for a row that cannot be planned.
+
+    ``opened``: see ``plan``.
+    """
+    opened = {} if opened is None else opened
     columns = [Column.parse(text) for text in card.columns]
     tasks = list(dict.fromkeys(column.task for column in columns))
     if twice := next((row for row in card.rows if card.rows.count(row) > 1), None):
@@ -110,7 +119,7 @@ def report_runs(
                 [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend,
                 row.overrides(), roots or {}, card.protocol, limit or card.sequences, device, row.calibration,
             )  # fmt: skip
-            planned = plan(request, loaded)
+            planned = plan(request, loaded, opened)
             if row.calibration and planned[0].clips is None:
                 raise UserError(f"report {card.name}: row {text!r}: is not calibrated, so it takes no @CALIBRATION")
             runs += [replace(run, row=text) for run in planned]
@@ -123,7 +132,8 @@ def plan_reports(
     """Every card with its runs; a model that several cards name is loaded once. ``roots``: folders of data sets."""
     names = dict.fromkeys(card.model for card in cards)
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
-    return [(card, report_runs(card, loaded[card.model], limit, device, roots)) for card in cards]
+    opened: Opened = {}
+    return [(card, report_runs(card, loaded[card.model], limit, device, roots, opened)) for card in cards]
 
 
 def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:

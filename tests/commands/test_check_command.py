@@ -225,7 +225,7 @@ def test_neighbours_that_cannot_be_read_are_no_fault(kitchen: Path, tmp_path: Pa
 def test_a_loader_that_takes_poses_the_wrong_way_round_is_found_out(
     kitchen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fgq_bench.loaders.seven_scenes.invert_rigid", lambda pose: pose)
+    monkeypatch.setattr("fgq_bench.loaders.seven_scenes.invert_pose", lambda pose: pose[:3])
     text = check("7scenes", "--root", kitchen, "--protocol", "quantvggt", code=1)
     assert "suspicious: sequence redkitchen/seq-03, depth: inverted poses fit better" in text
     assert "suspicious: sequence redkitchen/seq-03, epipolar: inverted poses fit better" in text

@@ -13,16 +13,14 @@ import pytest
 import torch
 from known_scene import Known, known_scene
 from miniatures_indoor import write_dtu
-from opening import opened, refused, truncate, whole
+from opening import disagreement, opened, refused, truncate, whole
 from PIL import Image
 from real_scenes import sample
 
 from fgq_bench.errors import UserError
 from fgq_bench.geometry_checks.pairs import misread
-from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders.dtu import SCANS, erode
 from fgq_bench.loaders.frames import choose_frames
-from fgq_bench.loaders.scene import Scene
 
 MASK = np.zeros((96, 128), dtype=np.bool_)
 MASK[20:, 30:100] = True  # touches the lower border, which must not limit it
@@ -41,17 +39,6 @@ def pristine(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dtu(root / "scan10", known, 2, MASK)
     write_dtu(root / "scan2", known, 2, MASK)  # not of the test split
     return root
-
-
-@pytest.fixture
-def root(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def disagreement(scene: Scene) -> float:
-    found = depth_disagreement(scene)
-    assert found is not None
-    return found.median
 
 
 def test_index_is_the_test_split_in_the_published_order(pristine: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +11,13 @@ import pytest
 import torch
 from known_scene import Known, known_scene
 from miniatures_indoor import halve, write_eth3d, write_eth3d_arrays, write_eth3d_colmap
-from opening import opened, refused, truncate, whole
+from opening import disagreement, opened, refused, truncate, whole
 from real_scenes import sample
 
 from fgq_bench.errors import UserError
 from fgq_bench.geometry_checks.pairs import misread
-from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders.eth3d import SCENES
 from fgq_bench.loaders.frames import choose_frames
-from fgq_bench.loaders.scene import Scene
 
 NUMBERS = [259, 260, 1002]
 FRAMES = ["DSC_0259", "DSC_0260", "DSC_1002"]
@@ -45,17 +42,6 @@ def pristine(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for scene in ("office", "pipes"):
         write_eth3d_colmap(root / scene, known, NUMBERS, OFFICIAL)
     return root
-
-
-@pytest.fixture
-def root(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def disagreement(scene: Scene) -> float:
-    found = depth_disagreement(scene)
-    assert found is not None
-    return found.median
 
 
 def test_index_is_in_the_order_of_names(pristine: Path) -> None:

@@ -39,11 +39,6 @@ def pristine(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def root(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
 @pytest.mark.parametrize("name", ["kitti-mono", "kitti-video"])
 def test_index_is_what_has_depth(pristine: Path, name: str) -> None:
     frames = ["0000000005", "0000000006", "0000000010"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +11,13 @@ import pytest
 import torch
 from known_scene import Floats, Known, known_scene
 from miniatures_indoor import constant, halve, write_nrgbd
-from opening import opened, refused, truncate, whole
+from opening import disagreement, opened, refused, truncate, whole
 from real_scenes import sample
 
 from fgq_bench.errors import UserError
 from fgq_bench.geometry_checks.pairs import misread
-from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders.frames import choose_frames
 from fgq_bench.loaders.nrgbd import FOCAL, SCENES
-from fgq_bench.loaders.scene import Scene
 
 NUMBERS = [0, 2, 10]  # in lexical order, 10 would come before 2
 TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -39,17 +36,6 @@ def write(root: Path, known: Known, c2w: Floats) -> Path:
 @pytest.fixture(scope="module")
 def pristine(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("nrgbd"), known, known.c2w @ TO_OPENGL)
-
-
-@pytest.fixture
-def root(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def disagreement(scene: Scene) -> float:
-    found = depth_disagreement(scene)
-    assert found is not None
-    return found.median
 
 
 def test_frames_without_a_pose_are_not_in_the_index(pristine: Path) -> None:

@@ -12,13 +12,12 @@ import pytest
 import torch
 from known_scene import Known, known_scene
 from miniatures_indoor import constant, halve, write_seven_scenes
-from opening import opened, refused, truncate, whole
+from opening import disagreement, opened, refused, truncate, whole
 from real_scenes import sample
 
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.geometry_checks.pairs import misread
-from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.frames import choose_frames
 from fgq_bench.loaders.scene import Scene
@@ -39,17 +38,6 @@ def pristine(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "chess/TestSplit.txt").write_text("sequence3\nsequence5\n\n")
     (root / "chess/TrainSplit.txt").write_text("sequence1\n")
     return root
-
-
-@pytest.fixture
-def root(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "copy"))
-
-
-def disagreement(scene: Scene, pairs: list[tuple[int, int]] | None = None) -> float:
-    found = depth_disagreement(scene, pairs)
-    assert found is not None
-    return found.median
 
 
 def test_index_is_the_test_split(pristine: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.errors import BadData
+from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset
 from fgq_bench.loaders.scene import Scene
@@ -23,6 +24,13 @@ def opened(name: str, root: Path, protocol: str | None = None) -> FileDataset:
 def whole(data: FileDataset, sequence: str) -> Scene:
     """All frames of a sequence."""
     return data.read(sequence, data.indexed[sequence])
+
+
+def disagreement(scene: Scene, pairs: list[tuple[int, int]] | None = None) -> float:
+    """Median disagreement of a scene's depth between its frames, metres."""
+    found = depth_disagreement(scene, pairs)
+    assert found is not None
+    return found.median
 
 
 def refused(data: FileDataset, sequence: str, message: str) -> None:

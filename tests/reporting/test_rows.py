@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fgq_bench.cards import ReportCard, load_card
+from fgq_bench import planning
+from fgq_bench.cards import DatasetCard, ReportCard, load_card
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.planning import LoadedModel, Request
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures import report_figures
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.reporting.statistics import Sample
-from fgq_bench.reporting.tables import Row, Table, build_tables, read_rows, report_runs
+from fgq_bench.reporting.tables import Row, Table, build_tables, plan_reports, read_rows, report_runs
 from fgq_bench.results import Store
 
 
@@ -103,3 +106,16 @@ def test_a_ranking_keeps_rows_of_one_method_apart(
     monkeypatch.setattr(report_figures, "draw_ranking", draw)
     report_figures._ranking(rows, Column.parse("pose.auc@30"), "title", tmp_path / "r")
     assert drawn == ["gptq", "gptq damping=0.5"]
+
+
+def test_a_report_opens_every_data_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def counted(card: DatasetCard, *how: Any) -> Dataset:
+        opened.append(card.name)
+        return open_dataset(card, *how)
+
+    monkeypatch.setattr(planning, "open_dataset", counted)
+    ((_, runs),) = plan_reports([card("rtn w4a4", "rtn w8a8", "gptq w4a4")], None)
+    assert len({run.row for run in runs}) == 3
+    assert opened == card("rtn w4a4").datasets
