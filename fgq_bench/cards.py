@@ -102,20 +102,57 @@ class ProtocolCard(Card):
     datasets: dict[str, ProtocolEntry]
 
 
+class ReportChanges(pydantic.BaseModel):
+    """What a report of a published table is on another model; a key that is not given keeps the report's value."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    scope: str | None = None
+    calibration: str | None = None
+    sequences: int | None = None
+    seeds: list[int] | None = None
+    beside: dict[str, str] = {}  # none: each published data set is itself
+    words: dict[str, str] = {}
+
+
 class ReportCard(Card):
-    """A table: which cells are its rows, which metrics its columns."""
+    """A table: which cells are its rows, which metrics its columns.
+
+    With ``published`` it is a paper's table made here: rows and columns are the published ones, ``beside`` says which
+    data set here stands beside which of the paper's, and ``models`` what changes on other models (``--model``).
+    """
 
     model: str
-    datasets: list[str]
     scope: str
-    rows: list[str]  # "METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]"
-    columns: list[str]  # "task.metric"
     presets: list[Literal["quick", "full"]]  # of run-all; none: only where it is asked for by name
+    datasets: list[str] = []
+    rows: list[str] = []  # "METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]"
+    columns: list[str] = []  # "task.metric"
     protocol: str | None = None  # of data sets in files; None: each one's own
+    calibration: str | None = None  # manifest of rows without @CALIBRATION; None: the model's own
     seeds: list[int] = [0]
     sequences: int | None = None  # only the first ones of each data set; None: all
     backend: str = "reference"
     pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all
+    published: str | None = None  # "PAPER, TABLE" of reports/published, for example "fgq, Table 1"
+    beside: dict[str, str] = {}  # published data set -> the one scored here
+    words: dict[str, str] = {}  # method, preset, scheme or @CALIBRATION of a published row -> what it is here
+    not_here: str = ""  # why nothing of the table is made here; empty: it is
+    models: dict[str, ReportChanges] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _says_what_it_shows(self) -> ReportCard:
+        own, paper = ("datasets", "rows", "columns"), ("beside", "words", "not_here", "models")
+        for key in own if self.published is None else ():
+            if not getattr(self, key):
+                raise ValueError(f"{key} is missing")
+        for key in paper if self.published is None else own:
+            if getattr(self, key):
+                why = (
+                    "belongs to a report with published" if self.published is None else "is that of the published table"
+                )
+                raise ValueError(f"{key} {why}")
+        return self
 
 
 CardT = TypeVar("CardT", bound=Card)

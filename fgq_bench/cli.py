@@ -35,6 +35,7 @@ Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequences of each data set.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
+OtherModel = Annotated[str | None, typer.Option("--model", help="A report's table on another model than its own.")]
 Overwrite = Annotated[str, typer.Option(help="What to do again: failed, never or always.")]
 OnBadData = Annotated[str, typer.Option(help="A sequence that cannot be read: stop (its run fails) or skip (counted).")]
 Cache = Annotated[str, typer.Option(help="Predictions kept on disk: task (what the tasks read) or none.")]
@@ -135,6 +136,7 @@ def run(
 def run_all(
     preset: Preset = "quick",
     report: Annotated[list[str] | None, typer.Option(help="These reports instead of the preset's; repeatable.")] = None,
+    model: OtherModel = None,
     root: Roots = None,
     limit: Limit = None,
     device: Device = "cpu",
@@ -148,11 +150,20 @@ def run_all(
     from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_reports
 
-    raise typer.Exit(
-        run_reports(
-            preset, report or [], parse_roots(root or []), limit, device, output, overwrite, cache, on_bad_data, dry_run
-        )
+    code = run_reports(
+        preset,
+        report or [],
+        model,
+        parse_roots(root or []),
+        limit,
+        device,
+        output,
+        overwrite,
+        cache,
+        on_bad_data,
+        dry_run,
     )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -165,15 +176,24 @@ def report(
         Path | None, typer.Option(help="Markdown file whose <!-- table REPORT --> blocks are filled.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="HTML file to write: everything in one page.")] = None,
+    model: OtherModel = None,
     limit: Limit = None,
     root: Roots = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every report, those without a result, too.")] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Instead, list what is not stored and what it would cost.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Render tables from stored results; nothing is computed."""
     from fgq_bench.commands.parsing import parse_roots
-    from fgq_bench.commands.reports import render
+    from fgq_bench.commands.reports import print_missing, render
 
-    render(name, results, output, formats, fill, limit, as_json, page, parse_roots(root or []))
+    roots = parse_roots(root or [])
+    if missing:
+        print_missing(name, results, limit, roots, model, as_json)
+    else:
+        render(name, results, output, formats, fill, limit, as_json, page, roots, model, everything)
 
 
 @app.command()
@@ -194,6 +214,7 @@ def compare(
     first: Annotated[str, typer.Argument(help='A row of the report, for example "fgq w4a4".')],
     second: Annotated[str, typer.Argument(help="Another row.")],
     report: Annotated[str, typer.Option(help="The report that names rows, columns and conditions.")] = "headline",
+    model: OtherModel = None,
     results: Annotated[Path, typer.Option(help="Folder with results.")] = _RUNS / "results",
     root: Roots = None,
     as_json: Json = False,
@@ -202,7 +223,7 @@ def compare(
     from fgq_bench.commands.comparison import compare_rows
     from fgq_bench.commands.parsing import parse_roots
 
-    compare_rows(first, second, report, results, parse_roots(root or []), as_json)
+    compare_rows(first, second, report, model, results, parse_roots(root or []), as_json)
 
 
 @app.command()
@@ -440,6 +461,33 @@ def latency(
         calibration,
     )  # fmt: skip
     raise typer.Exit(measure_latency(options, output, overwrite))
+
+
+@app.command()
+def cost(
+    method: Methods,
+    scheme: Schemes = [],  # noqa: B006
+    model: Model = "vggt-tiny",
+    checkpoint: Checkpoint = None,
+    scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    calibration: Calibration = None,
+    root: Roots = None,
+    device: Device = "cpu",
+    output: Output = _RUNS,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure again what is stored.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize from scratch, each time in a fresh process: seconds by stage (Fisher estimation is one), peak memory."""
+    from fgq_bench.commands.cost import DATASET, measure_costs
+    from fgq_bench.commands.parsing import parse_roots
+    from fgq_bench.planning import Request
+
+    request = Request(
+        method, scheme, [DATASET], None, model, checkpoint, [scope], [seed], roots=parse_roots(root or []), limit=1,
+        device=device, calibration=calibration,
+    )  # fmt: skip
+    raise typer.Exit(measure_costs(request, output, overwrite, as_json))
 
 
 @app.command()

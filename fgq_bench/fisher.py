@@ -25,6 +25,7 @@ from fgq_bench.models.predictions import Predictions
 from fgq_bench.task_losses import TASKS, Labels, heads, task_loss
 
 ESTIMATORS = ("sum", "gauss-newton", "pseudo-label")
+FOLDER = "fisher"  # of what is kept, inside a calibration's
 FLOOR = 0.01  # smallest channel weight
 BRIGHTNESS, CONTRAST = 0.1, 0.2  # half ranges of the photometric jitter
 
@@ -128,10 +129,8 @@ def estimate(calibration: Calibration, blocks: list[str], name: str, probes: int
 def load_or_estimate(calibration: Calibration, blocks: list[str], name: str, probes: int, seed: int) -> Tensor:
     """``estimate``, kept with the calibration so that every method and scheme of a sweep shares it."""
     drawn = {"sum": "", "gauss-newton": f"-{probes}probes-seed{seed}", "pseudo-label": f"-seed{seed}"}[name]
-    place = f"fisher/{name}{drawn}"
-    if not calibration.holds(place):
-        calibration.keep(place, {"fisher": estimate(calibration, blocks, name, probes, seed)})
-    return calibration.kept(place)["fisher"]
+    place = f"{FOLDER}/{name}{drawn}"
+    return calibration.obtain(place, lambda: {"fisher": estimate(calibration, blocks, name, probes, seed)})["fisher"]
 
 
 def balance_tasks(fisher: Tensor, tasks: list[str]) -> Tensor:

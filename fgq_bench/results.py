@@ -38,13 +38,18 @@ class Result:
     schema: int = SCHEMA
 
     @property
+    def method(self) -> str:
+        """``NAME[:PRESET]`` (of an accuracy or calibration result)."""
+        name, preset = self.conditions["method"]["name"], self.conditions.get("preset")
+        return f"{name}:{preset}" if preset else str(name)
+
+    @property
     def labels(self) -> dict[str, str]:
         """What a person calls this cell: model, dataset, task, method, scheme (of an accuracy result)."""
         c = self.conditions
-        method = c["method"]["name"] + (f":{c['preset']}" if c.get("preset") else "")
         return {
-            "model": c["model"]["name"], "dataset": c["dataset"]["name"], "task": c["task"]["name"], "method": method,
-            "scheme": c["scheme"],
+            "model": c["model"]["name"], "dataset": c["dataset"]["name"], "task": c["task"]["name"],
+            "method": self.method, "scheme": c["scheme"],
         }  # fmt: skip
 
     def values(self) -> dict[str, Any]:
@@ -53,13 +58,19 @@ class Result:
 
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last."""
+        c = self.conditions
         if self.kind == "latency":
-            c = self.conditions
-            machine = re.sub(r"[^a-z0-9]+", "-", c["device"]["name"].lower()).strip("-")
-            return Path(c["model"]["name"], "latency", machine, c["subject"], f"{c['case']}-{self.key[:12]}.json")
+            return Path(c["model"]["name"], self.kind, self._machine, c["subject"], f"{c['case']}-{self.key[:12]}.json")
+        file = f"{self.method.replace(':', '+')}-{c['scheme']}-{self.key[:12]}.json"
+        if self.kind == "calibration":
+            return Path(c["model"]["name"], self.kind, self._machine, file)
         n = self.labels
-        method = n["method"].replace(":", "+")
-        return Path(n["model"], n["dataset"], n["task"], f"{method}-{n['scheme']}-{self.key[:12]}.json")
+        return Path(n["model"], n["dataset"], n["task"], file)
+
+    @property
+    def _machine(self) -> str:
+        """The device's name as a folder's (of a latency or calibration result)."""
+        return re.sub(r"[^a-z0-9]+", "-", self.conditions["device"]["name"].lower()).strip("-")
 
 
 class Store:

@@ -107,6 +107,12 @@ class Calibration:
         """What ``keep`` stored as ``name``, on the model's device."""
         return load_file(self._path(name), str(self.model.device))
 
+    def obtain(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What is kept as ``name``; made and kept first if it is not there."""
+        if not self.holds(name):
+            self.keep(name, make())
+        return self.kept(name)
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgq_bench.cards import ReportCard, load_card
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.reports import find_report, plan_reports, split_runs
 from fgq_bench.reporting.statistics import paired_difference
-from fgq_bench.reporting.tables import Row, plan_reports, read_rows
+from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
 from fgq_bench.suggest import unknown
 
 
-def compare_rows(first: str, second: str, report: str, results: Path, roots: dict[str, Path], as_json: bool) -> None:
+def compare_rows(
+    first: str, second: str, report: str, model: str | None, results: Path, roots: dict[str, Path], as_json: bool
+) -> None:
     """Print first - second for every column and data set of ``report``, with paired bootstrap intervals."""
-    card = load_card(ReportCard, report)
+    card = find_report(report, model)
     ((_, runs),) = plan_reports([card], None, roots=roots)
+    store = Store(results)
     found = []
-    for dataset, rows in read_rows(card, runs, Store(results)).items():
+    parts = [(part, *each) for part, own in split_runs(card, runs) for each in read_rows(part, own, store).items()]
+    for part, dataset, rows in parts:
         a, b = (_row(rows, text, report) for text in (first, second))
-        for column in map(Column.parse, card.columns):
+        for column in map(Column.parse, part.columns):
             samples = [row.sample(column) for row in (a, b)]
             if samples[0] is None or samples[1] is None:
                 missing = first if samples[0] is None else second

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgq_bench.cards import DatasetCard, ReportCard, card_names, load_card
-from fgq_bench.commands.printing import print_json
+from fgq_bench.cards import ReportCard, card_names
+from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
-from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
+from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.figures.report_figures import write_report_figures
 from fgq_bench.reporting.formats import find_format, to_markdown
 from fgq_bench.reporting.latency.report import NAME as LATENCY
 from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
+from fgq_bench.reporting.missing import find_gaps, folders_missing
 from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.tables import Table, build_tables, plan_reports
+from fgq_bench.reporting.reports import Built, build_report, find_report, plan_reports
+from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Result, Store
 
 
@@ -30,41 +32,43 @@ def render(
     as_json: bool,
     page: Path | None = None,
     roots: dict[str, Path] | None = None,
+    model: str | None = None,
+    everything: bool = False,
 ) -> None:
-    """Render one report, or all that have a quantized result; print them, write them (files with the results they show, a page), or fill a file.
+    """Render one report, or those that have a quantized result; print them, write them (files with the results they show, a page), or fill a file.
 
-    ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored. Reports of data sets in files are among
-    "all" where ``roots`` has their folders.
+    ``latency`` has no card: it shows whatever ``fgq-bench latency`` stored. Reports of data sets in files are rendered
+    where ``roots`` has their folders, or by name. ``everything``: reports without a result, too.
     """
-    names = [] if name == LATENCY else [name] if name else card_names("reports")
-    cards = [load_card(ReportCard, chosen) for chosen in names]
+    cards = [] if name == LATENCY else choose_reports(name, model)
     cards = [card for card in cards if name or not folders_missing(card, roots or {})]
     store = Store(results)
     if not results.is_dir():
         raise UserError(
             f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results"
         )
-    planned = [
-        (card, runs)
+    reports = [
+        build_report(card, runs, store)
         for card, runs in plan_reports(cards, limit, roots=roots)
-        if name or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
+        if name or everything or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
     cache = PredictionCache(results.parent / "cache" / "predictions")
     measured = latency_tables(store) if name in (None, LATENCY) else []
-    if not planned and not measured:
+    if not reports and not measured:
         raise UserError(f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here")
     if fill is not None:
-        _fill(fill, planned, store)
+        _fill(fill, reports)
     if output is not None:
-        used = write_reports(planned, store, cache, output, formats)
+        used = write_reports(reports, store, cache, output, formats)
         used += write_latency_report(store, output, formats) if measured else []
+        used += read_costs(store)
         if not results.resolve().is_relative_to(output.resolve()):
             copy_results(used, output)
     if page is not None:
-        write_page(page, planned, store, cache)
+        write_page(page, reports, store, cache)
     if fill is not None or output is not None or page is not None:
         return
-    tables = [table for card, runs in planned for table in build_tables(card, runs, store)[0]] + measured
+    tables = [table for report in reports for table in report.tables] + measured
     if as_json:
         print_json([_table_json(table) for table in tables])
         return
@@ -72,22 +76,44 @@ def render(
         print("\n".join(find_format(each)[1](table) for table in tables))
 
 
-def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
-    """Data sets of a report that lie in files and whose folder is not among ``roots``."""
-    cards = [load_card(DatasetCard, name) for name in card.datasets]
-    return [card.name for card in cards if card.image_size is None and card.name not in roots]
+def choose_reports(name: str | None, model: str | None) -> list[ReportCard]:
+    """The report ``name``, or all; on another ``model``, all that have a section for it."""
+    if name is not None:
+        return [find_report(name, model)]
+    cards = [find_report(each) for each in card_names("reports")]
+    return cards if model is None else [find_report(card.name, model) for card in cards if model in card.models]
 
 
-def _fill(path: Path, planned: list[tuple[ReportCard, list[Run]]], store: Store) -> None:
+def print_missing(
+    name: str | None, results: Path, limit: int | None, roots: dict[str, Path], model: str | None, as_json: bool
+) -> None:
+    """Print what reports lack: cells with their cost, and what nothing here can fill."""
+    gaps = find_gaps(choose_reports(name, model), Store(results), results.parent / "artifacts", limit, roots)
+    if as_json:
+        print_json([gap.values() for gap in gaps])
+        return
+    rows = [
+        {**gap.values(), "hours": "" if not gap.cells else "unknown" if gap.hours is None else f"{gap.hours:.2f}"}
+        for gap in gaps
+    ]
+    print_rows("missing", rows)
+    known = sum(gap.hours or 0.0 for gap in gaps)
+    unknown = sum(gap.cells for gap in gaps if gap.hours is None)
+    cells = sum(gap.cells for gap in gaps)
+    note = f"; {unknown} of them without an estimate" if unknown else ""
+    console.print(f"{cells} cells to compute, about {known:.1f} hours on the machine that made {results}{note}")
+
+
+def _fill(path: Path, reports: list[Built]) -> None:
     if not path.is_file():
         raise UserError(f"--fill {path}: no such file")
-    rendered = {card.name: "\n".join(map(to_markdown, build_tables(card, runs, store)[0])) for card, runs in planned}
+    rendered = {report.card.name: "\n".join(map(to_markdown, report.tables)) for report in reports}
     write_text(path, fill_tables(path.read_text(encoding="utf-8"), rendered))
     print(f"filled {path}")
 
 
 def write_reports(
-    planned: list[tuple[ReportCard, list[Run]]], store: Store, cache: PredictionCache, output: Path, formats: str
+    reports: list[Built], store: Store, cache: PredictionCache, output: Path, formats: str
 ) -> list[Result]:
     """Write ``<report>.md|tex|csv`` and its figures to ``output``; figures are drawn again only if a table changed.
 
@@ -95,17 +121,17 @@ def write_reports(
     """
     shown: list[Result] = []
     chosen = [find_format(each) for each in formats.split(",")]
-    for card, runs in planned:
-        tables, used, missing = build_tables(card, runs, store)
-        shown += used
+    for report in reports:
+        card = report.card
+        shown += report.used
         changed = False
         for ending, renderer in chosen:
             head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
-            text = head + "\n".join(renderer(table) for table in tables)
+            text = head + "\n".join(renderer(table) for table in report.tables)
             changed |= _write_if_changed(output / f"{card.name}.{ending}", text)
-        figures = write_report_figures(card, runs, store, cache, output / "figures") if changed else []
+        figures = write_report_figures(card, report.runs, store, cache, output / "figures") if changed else []
         note = f" and {len(figures)} figures" if figures else ""
-        note += f"; {len(missing)} cells are not stored" if missing else ""
+        note += f"; {len(report.missing)} cells are not stored" if report.missing else ""
         verb = "wrote" if changed else "up to date:"
         print(f"{verb} {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
     return shown

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fgq_bench.cards import ReportCard, card_names, load_card
+from fgq_bench.cards import card_names
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
@@ -54,18 +54,20 @@ def run_request(
 
 
 def run_reports(
-    preset: str, names: list[str], roots: dict[str, Path], limit: int | None, device: str, output: Path,
-    overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
+    preset: str, names: list[str], model: str | None, roots: dict[str, Path], limit: int | None, device: str,
+    output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
 ) -> int:  # fmt: skip
-    """Compute the cells of every report of ``preset``, or of the reports ``names``, and render the reports."""
+    """Compute the cells of every report of ``preset``, or of the reports ``names`` (on ``model``), and render them."""
     from fgq_bench.commands.reports import write_reports
     from fgq_bench.reporting.page.page import write_page
-    from fgq_bench.reporting.tables import plan_reports
+    from fgq_bench.reporting.reports import build_report, find_report, plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
     check_device(device)
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
-    cards = [load_card(ReportCard, name) for name in names or card_names("reports")]
+    if model is not None and not names:
+        raise UserError("--model needs --report: reports of a preset are those of their own models")
+    cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
     planned = plan_reports(cards, limit, device, roots)
     runs = [run for _, found in planned for run in found]
@@ -75,8 +77,9 @@ def run_reports(
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
     outcome = execute(runs, workspace, _overwrite(overwrite), policy)
-    write_reports(planned, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
-    write_page(output / "report" / "index.html", planned, workspace.store, workspace.predictions)
+    reports = [build_report(card, found, workspace.store) for card, found in planned]
+    write_reports(reports, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
+    write_page(output / "report" / "index.html", reports, workspace.store, workspace.predictions)
     return _finish(outcome, workspace, quiet=False)
 
 

@@ -39,6 +39,7 @@ class Column:
     factor: float
     digits: int
     higher_is_better: bool
+    unit: str  # of stored values
 
     @classmethod
     def parse(cls, text: str) -> Column:
@@ -52,7 +53,7 @@ class Column:
         factor = {"relative": 100.0, "metres": 1 / task.unit}.get(metric.unit, 1.0)
         digits = 2 if metric.unit in ("relative", "degrees") else 3
         title = TITLES.get(text, f"{text} (mm)" if factor == 1000 else text)
-        return cls(task_name, name, title, factor, digits, metric.higher_is_better)
+        return cls(task_name, name, title, factor, digits, metric.higher_is_better, metric.unit)
 
     @property
     def heading(self) -> str:

@@ -50,6 +50,8 @@ _ROWS = {
         "QuantVGGT seed1 alpha0.5": "quantvggt",
         "QuantVGGT seed1 alpha0.3": "quantvggt alpha=0.3",
         "QuantVGGT seed1 alpha0.7": "quantvggt alpha=0.7",
+        "QuantVGGT seed2 alpha0.5": "quantvggt seed=1",
+        "QuantVGGT seed3 alpha0.5": "quantvggt seed=2",
         "QuantVGGT N=5": "quantvggt @nfds-5x10",
         "QuantVGGT N=10": "quantvggt @nfds-10x10",
         "QuantVGGT N=20": "quantvggt @nfds-20x10",

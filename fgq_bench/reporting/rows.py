@@ -1,4 +1,7 @@
-"""A report's rows as its card writes them: ``METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]``."""
+"""A report's rows as its card writes them: ``METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]``.
+
+``seed=N`` among the options is the row's seed, in place of the report's.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.registry import parse_overrides
 
 _FORM = "'METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]' (a value is a number, true, false or text)"
+_SEED = "seed="
 _WORD = r"[^\s=@]+"
 _GRAMMAR = re.compile(rf"(?P<method>{_WORD}) (?P<scheme>{_WORD})(?P<options>(?: {_WORD}=\S+)*)(?: @(?P<manifest>\S+))?")
 
@@ -33,13 +37,18 @@ class RowText:
         row = cls(text, match["method"], match["scheme"], tuple(match["options"].split()), match["manifest"])
         try:
             row.overrides()
-        except UserError:
+            row.seeds([])
+        except (UserError, ValueError):
             raise UserError(f"report {report}: row {text!r} is not of the form {_FORM}") from None
         return row
 
     def overrides(self) -> dict[str, Scalar]:
         """The options' values."""
-        return parse_overrides(self.options)
+        return parse_overrides([option for option in self.options if not option.startswith(_SEED)])
+
+    def seeds(self, default: list[int]) -> list[int]:
+        """The row's own seed, else ``default``."""
+        return [int(option.removeprefix(_SEED)) for option in self.options if option.startswith(_SEED)] or default
 
     @property
     def label(self) -> str:

@@ -70,17 +70,18 @@ def sample_of(results: list[Result], metric: str) -> Sample:
 
 def interval(sample: Sample) -> Interval:
     """The aggregate with its interval."""
-    return _percentiles(sample.resampled)
+    return percentiles(sample.resampled)
 
 
 def paired_difference(a: Sample, b: Sample) -> Interval:
     """a - b on the same resamples; raises UserError where they were scored on different sequences."""
     if a.names != b.names:
         raise UserError("two results were scored on different sequences and cannot be compared")
-    return _percentiles(a.resampled - b.resampled)
+    return percentiles(a.resampled - b.resampled)
 
 
-def _percentiles(samples: Array) -> Interval:
+def percentiles(samples: Array) -> Interval:
+    """The first of ``samples`` [1 + R], with the interval that the others span."""
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(samples[1:], [tail, 100 - tail])
     return Interval(float(samples[0]), float(low), float(high))

@@ -116,24 +116,15 @@ def report_runs(
         for text in card.rows:
             row = RowText.parse(card.name, text)
             request = Request(
-                [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], card.seeds, card.backend,
-                row.overrides(), roots or {}, card.protocol, limit or card.sequences, device, row.calibration,
+                [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], row.seeds(card.seeds),
+                card.backend, row.overrides(), roots or {}, card.protocol, limit or card.sequences, device,
+                row.calibration or card.calibration,
             )  # fmt: skip
             planned = plan(request, loaded, opened)
             if row.calibration and planned[0].clips is None:
                 raise UserError(f"report {card.name}: row {text!r}: is not calibrated, so it takes no @CALIBRATION")
             runs += [replace(run, row=text) for run in planned]
     return runs
-
-
-def plan_reports(
-    cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
-) -> list[tuple[ReportCard, list[Run]]]:
-    """Every card with its runs; a model that several cards name is loaded once. ``roots``: folders of data sets."""
-    names = dict.fromkeys(card.model for card in cards)
-    loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
-    opened: Opened = {}
-    return [(card, report_runs(card, loaded[card.model], limit, device, roots, opened)) for card in cards]
 
 
 def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list[Row]]:
@@ -148,28 +139,27 @@ def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list
     }
 
 
-def build_tables(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[Table], list[Result], list[Result]]:
-    """Tables of ``card``, the results in them, and the cells that are not stored."""
+def build_plain(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[Table], list[Row]]:
+    """One table per data set of ``card``, and the rows in them."""
     columns = [Column.parse(text) for text in card.columns]
     by_dataset = read_rows(card, runs, store)
-    tables = [_table(card, rows, columns) for rows in by_dataset.values()]
-    rows = [row for found in by_dataset.values() for row in found]
-    used = [result for row in rows for results in row.results.values() for result in results]
-    return tables, used, [cell for row in rows for cell in row.missing]
+    return [_table(card, rows, columns) for rows in by_dataset.values()], [
+        r for rows in by_dataset.values() for r in rows
+    ]
 
 
 def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
     shown = rows[0].runs[0]
     heads = ["Method", "Scheme"]
     body = [[Cell(_method(row)), Cell(_scheme(row.runs[0]))] for row in rows]
-    if len(_manifests(rows)) > 1:
+    if len(manifests_of(rows)) > 1:
         heads.append("Calibration")
         for line, row in zip(body, rows, strict=True):
             line.append(Cell(row.manifest or MISSING))
     heads += [*(column.heading for column in columns), "MB", "vs bf16"]
     for column in columns:
         samples = [row.sample(column) for row in rows]
-        marks = _marks(rows, samples, column.higher_is_better)
+        marks = row_marks(rows, samples, column.higher_is_better)
         for line, row, sample, mark in zip(body, rows, samples, marks, strict=True):
             line.append(Cell(row.text(column, sample), mark))
     for line, row in zip(body, rows, strict=True):
@@ -179,8 +169,8 @@ def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
     )
 
 
-def _marks(rows: list[Row], samples: list[Sample | None], higher: bool) -> list[str]:
-    """Methods compete with those at the same scheme; full precision does not compete."""
+def row_marks(rows: list[Row], samples: list[Sample | None], higher: bool) -> list[str]:
+    """``best``, ``second`` or nothing: methods compete with those at the same scheme, full precision does not compete."""
     marks = [""] * len(rows)
     schemes = {str(row.runs[0].scheme) for row in rows if not row.runs[0].scheme.is_float}
     for scheme in schemes:
@@ -196,7 +186,8 @@ def _method(row: Row) -> str:
     return method.card.title + (f" ({changes})" if changes else "")
 
 
-def _manifests(rows: list[Row]) -> list[str]:
+def manifests_of(rows: list[Row]) -> list[str]:
+    """Names of the calibration manifests of ``rows``, each once."""
     return list(dict.fromkeys(row.manifest for row in rows if row.manifest))
 
 
@@ -205,23 +196,31 @@ def _scheme(run: Run) -> str:
 
 
 def _caption(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
+    tasks = {column.task for column in columns}
+    resolution = " Δ is against full precision; cached in fp16, Δ depth and Δ points resolve about 0.05 %."
+    return (
+        f"{rows[0].runs[0].dataset.card.title}. {conditions(card, rows, columns)} Brackets: 95 % interval, "
+        "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
+        f"underlined: second.{resolution if 'agreement' in tasks else ''} MB: packed codes, fp32 scales, bf16 for all "
+        "else; no speed is claimed."
+    )
+
+
+def conditions(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
+    """What a reader must know of the cells of one data set: model, sequences, scope, seeds, calibration, alignment."""
     run = rows[0].runs[0]
     dataset, spec = run.dataset, run.loaded.spec
     seeds = ", ".join(map(str, card.seeds))
     if len(card.seeds) > 1:
         seeds += " (±: standard deviation over them; a method without randomness runs once)"
-    manifests = _manifests(rows)
+    manifests = manifests_of(rows)
     calibration = f"calibration {', '.join(manifests)}; " if manifests else ""
     tasks = dict.fromkeys(column.task for column in columns)
     alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)
     count = f"{'first ' if dataset.limit else ''}{len(dataset.sequences())} sequences"
     skipped = {one["sequence"] for row in rows for found in row.results.values() for result in found for one in result.skipped}  # fmt: skip
     count += f" ({len(skipped)} left out as bad data)" if skipped else ""
-    resolution = " Δ is against full precision; cached in fp16, Δ depth and Δ points resolve about 0.05 %."
     return (
-        f"{dataset.card.title}. Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
-        f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}. Brackets: 95 % interval, "
-        "bootstrap over sequences. Bold: best at its scheme, with all that a paired bootstrap does not tell from it; "
-        f"underlined: second.{resolution if 'agreement' in tasks else ''} MB: packed codes, fp32 scales, bf16 for all "
-        "else; no speed is claimed."
+        f"Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
+        f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}."
     )

@@ -9,11 +9,15 @@ import torch
 from safetensors.torch import save_file
 
 from fgq_bench.cards import ReportCard, content_root, load_card
+from fgq_bench.files import write_json
+from fgq_bench.fisher_validity.ranking import CEILING
+from fgq_bench.fisher_validity.summary import Row
 from fgq_bench.geometry import compose_rigid, encode_pose, invert_rigid
 from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.page.page import write_page
-from fgq_bench.reporting.tables import plan_reports
+from fgq_bench.reporting.page.validity_chart import KINDS
+from fgq_bench.reporting.reports import build_report, plan_reports
 from fgq_bench.results import Store
 from fgq_bench.tasks.base import SequencePrediction
 
@@ -23,8 +27,8 @@ MANIFEST = {"manifest": "four", "hash": "0"}
 
 
 def plan_summary() -> list[tuple[ReportCard, list[Run]]]:
-    """The summary, with pictures."""
-    card = load_card(ReportCard, "summary").model_copy(update={"pictures": ["rtn w4a4"]})
+    """The summary of 32 sequences and one seed, with pictures."""
+    card = load_card(ReportCard, "summary").model_copy(update={"pictures": ["rtn w4a4"], "seeds": [0], "sequences": 32})
     return plan_reports([card], None)
 
 
@@ -34,8 +38,10 @@ def write_sample(folder: Path, planned: list[tuple[ReportCard, list[Run]]]) -> P
     fill_cache(cache, planned[0][1])
     write_fisher(folder / "report" / "fisher")
     write_sensitivity(folder / "report" / "sensitivity")
+    write_validity(folder / "report" / "fisher-validity")
     page = folder / "report" / "index.html"
-    write_page(page, planned, Store(LATEST / "results"), cache)
+    store = Store(LATEST / "results")
+    write_page(page, [build_report(card, runs, store) for card, runs in planned], store, cache)
     return page
 
 
@@ -83,3 +89,40 @@ def write_sensitivity(folder: Path) -> None:
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "sensitivity.json").write_text(json.dumps(facts))
+
+
+def write_validity(folder: Path) -> None:
+    """Two estimators on four measures; ``depth`` lies below zero, the variance's interval far below."""
+    fisher = {f"{name}, {kind}": _correlations(0.8) for name in ("sum", "gauss-newton") for kind in KINDS}
+    controls = {"variance": _correlations(0.1, reach=0.6), "permuted": _correlations(0.0), CEILING: _correlations(0.9)}
+    ranked = {
+        "correlation": fisher | controls, "by_task": {"sum, camera": _correlations(0.3)},
+        "over_variance": {"sum": _correlations(0.7)}, "over_other_tasks": {"sum": _correlations(0.5)},
+    }  # fmt: skip
+    artefacts = {
+        "plain": "a" * 64, "plain, again": "a" * 64, "factors before": "a" * 64, "factors after": "a" * 64,
+        "weights permuted (must differ)": "b" * 64,
+    }  # fmt: skip
+    facts = {
+        "command": "fgq-bench fisher-validity -o FOLDER",
+        "conditions": {
+            "model": "vggt-tiny", "compute_dtype": "float32", "manifest": MANIFEST, "calibration_clips": 4,
+            "datasets": ["procedural-rooms"], "clips": ["a", "b"], "seeds": [0], "channels": 4, "width": 8, "blocks": 2,
+            "bits": 4, "blocks_that_count": {"rotation": 2, "centre": 2, "depth": 2, "points": 1},
+        },
+        "channels": ranked, "blocks": ranked, "contrast": {"sum, own task": _correlations(2.0)},
+        "cancellation": {
+            "artefacts": artefacts, "weight_changes": {"camera": 1e-16, "camera+depth": 1.5, "depth": 2e-16},
+            "estimator": "sum", "scheme": "w4a4", "epochs": 2, "blocks": 2, "clips": 4,
+        },
+        "token_deviation": 1.25e-17,
+    }  # fmt: skip
+    write_json(folder / "fisher-validity.json", facts)
+
+
+def _correlations(value: float, reach: float = 0.05) -> Row:
+    signs = {"rotation": 1, "centre": 1, "depth": -1, "points": 1}
+    return {
+        name: {"value": sign * value, "ci_low": sign * value - reach, "ci_high": sign * value + reach}
+        for name, sign in signs.items()
+    }

@@ -15,7 +15,8 @@ from fgq_bench.errors import UserError
 from fgq_bench.planning import LoadedModel, Request
 from fgq_bench.reporting.formats import escape_latex, find_format, to_csv, to_latex, to_markdown
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.tables import Cell, Table, build_tables, report_runs
+from fgq_bench.reporting.reports import build_report
+from fgq_bench.reporting.tables import Cell, Table, report_runs
 from fgq_bench.results import Store
 
 TABLE = Table(
@@ -85,9 +86,9 @@ def latest() -> dict[str, str]:
     for name in ("summary", "headline"):
         card = load_card(ReportCard, name)
         runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), None)
-        tables, _, missing = build_tables(card, runs, store)
-        assert not missing
-        rendered[name] = "\n".join(to_markdown(table) for table in tables)
+        built = build_report(card, runs, store)
+        assert not built.missing
+        rendered[name] = "\n".join(to_markdown(table) for table in built.tables)
     return rendered
 
 

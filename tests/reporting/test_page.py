@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,18 +15,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from page_sample import LATEST, plan_summary, write_fisher, write_sample, write_sensitivity
+from page_sample import LATEST, plan_summary, write_fisher, write_sample, write_sensitivity, write_validity
 
 from fgq_bench.commands.reports import render
 from fgq_bench.errors import UserError
 from fgq_bench.predictions import PredictionCache
+from fgq_bench.reporting.audit import run as audit_run
+from fgq_bench.reporting.audit.run import SEVERITIES, TITLES, audit, off_by
+from fgq_bench.reporting.fisher_validity import HEADS, show
+from fgq_bench.reporting.page.audit import audit_section
+from fgq_bench.reporting.page.audit_methods import METHODS
 from fgq_bench.reporting.page.fisher import HIGHEST, LOWEST, encode, fisher_section
 from fgq_bench.reporting.page.numbers import Measured, read_column, read_number
 from fgq_bench.reporting.page.page import render_page, sections_of
 from fgq_bench.reporting.page.section import Section
 from fgq_bench.reporting.page.sensitivity import sensitivity_section
 from fgq_bench.reporting.page.tables import PageTable, Report, tables_section
-from fgq_bench.reporting.tables import Cell, Table, build_tables
+from fgq_bench.reporting.page.validity import validity_section
+from fgq_bench.reporting.page.validity_chart import EDGE
+from fgq_bench.reporting.published import Published, load_published
+from fgq_bench.reporting.reports import build_report
+from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.results import Store
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -52,6 +64,10 @@ class Reader(HTMLParser):
             self.rows[self.figure][-1].append("")
         if tag == "script":
             self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "figure":
+            self.figure = ""
 
     def handle_data(self, data: str) -> None:
         tag = self.tags[-1][0] if self.tags else ""
@@ -109,14 +125,18 @@ def test_head_names_language_viewport_and_title(text: str) -> None:
     assert ("html", {"lang": "en"}) in tags
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in tags
     assert "<title>fgq-bench: results</title>" in text
-    for section in ("scatter", "clouds", "sensitivity", "fisher", "tables"):
-        assert ("section", {"id": section, "aria-labelledby": f"title-{section}"}) in tags
+    names = ["scatter", "clouds", "sensitivity", "fisher", "validity", "audit", "tables"]
+    assert [attributes["id"] for tag, attributes in tags if tag == "section"] == names
+    links = [attributes["href"] for tag, attributes in tags if tag == "a"]
+    assert links[1:] == [f"#{name}" for name in names]  # the first one skips to the results
+    for name in names:
+        assert ("section", {"id": name, "aria-labelledby": f"title-{name}"}) in tags
 
 
 def test_tables_are_those_of_the_markdown(text: str) -> None:
     shown = Reader(text).rows
     (card, runs), *_ = plan_summary()
-    tables, _, _ = build_tables(card, runs, Store(LATEST / "results"))
+    tables = build_report(card, runs, Store(LATEST / "results")).tables
     for table in tables:
         assert shown[f"table-{table.name}"] == [table.heads, *([cell.text for cell in row] for row in table.rows)]
 
@@ -190,8 +210,12 @@ def test_rows_know_scheme_and_value() -> None:
 def test_missing_parts_name_their_command(tmp_path: Path) -> None:
     sections = sections_of(tmp_path, [], Store(tmp_path), PredictionCache(tmp_path / "cache"))
     text = render_page(sections)
-    commands = {"scatter": "run-all", "clouds": "run-all", "sensitivity": "sensitivity -o", "fisher": "fisher -o", "tables": "run-all"}  # fmt: skip
-    for section in sections:
+    commands = {
+        "scatter": "run-all", "clouds": "run-all", "sensitivity": "sensitivity -o", "fisher": "fisher -o",
+        "validity": "fisher-validity -o", "tables": "run-all",
+    }  # fmt: skip
+    assert [section.name for section in sections if not section.missing] == ["audit"]  # needs no results
+    for section in (each for each in sections if each.missing):
         assert f"fgq-bench {commands[section.name]}" in section.missing
         assert section.missing in text
     assert Reader(text).data == {}
@@ -201,12 +225,96 @@ def test_missing_parts_name_their_command(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path, content: str) -> None:
     write_fisher(tmp_path / "fisher")
     write_sensitivity(tmp_path / "sensitivity")
+    write_validity(tmp_path / "fisher-validity")
     (tmp_path / "fisher" / "fisher.json").write_text(content)
+    (tmp_path / "fisher-validity" / "fisher-validity.json").write_text(content)
     (tmp_path / "sensitivity" / "sensitivity.json").write_text(content)
     with pytest.raises(UserError, match=r"fisher\.json: not what fgq-bench fisher writes"):
         fisher_section(tmp_path)
     with pytest.raises(UserError, match=r"sensitivity\.json: not what fgq-bench sensitivity writes"):
         sensitivity_section(tmp_path)
+    with pytest.raises(UserError, match=r"fisher-validity\.json: not what fgq-bench fisher-validity writes"):
+        validity_section(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["channels", "blocks", "conditions", "contrast", "cancellation", "token_deviation"])
+def test_damaged_parts_of_the_validity_file_are_named(tmp_path: Path, key: str) -> None:
+    change_validity(tmp_path, key, None)
+    with pytest.raises(UserError, match=r"fisher-validity\.json: not what"):
+        validity_section(tmp_path)
+
+
+def change_validity(folder: Path, key: str, value: object) -> None:
+    """The sample's validity file with another value of one key."""
+    write_validity(folder / "fisher-validity")
+    path = folder / "fisher-validity" / "fisher-validity.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+
+def test_validity_shows_the_correlations(page: Path, text: str) -> None:
+    facts = json.loads((page.parent / "fisher-validity" / "fisher-validity.json").read_text())
+    rows = facts["channels"]["correlation"]
+    names = [
+        *(f"{name}, {kind}" for name in ("sum", "gauss-newton") for kind in ("own task", "own task by token noise", "all tasks")),
+        "variance", "permuted", "other half of the clips",
+    ]  # fmt: skip
+    read = Reader(text)
+    printed = [[name, *(show(rows[name][measure], "{:z.2f}") for measure in HEADS)] for name in names]
+    assert read.rows["table-validity-channels"][1:] == printed
+    dots = [float(str(attributes["cx"])[:-1]) for tag, attributes in read.tags if tag == "circle"]
+    wanted = [rows[name][measure]["value"] for measure in HEADS for name in names]
+    lowest = -1.0  # of the sample's depth, in half ticks
+    decoded = [lowest + (at - EDGE) / (100 - 2 * EDGE) * (1 - lowest) for at in dots]
+    assert np.allclose(decoded, wanted, atol=2e-4)
+
+
+def test_what_cancels_is_read_from_the_digests(tmp_path: Path) -> None:
+    def text() -> str:
+        return render_page([validity_section(tmp_path)])
+
+    write_validity(tmp_path / "fisher-validity")
+    facts = json.loads((tmp_path / "fisher-validity" / "fisher-validity.json").read_text())
+    assert "A factor per block cancels" in text()
+    assert "token equals the mean" in text()
+    for training, digest in (("factors after", "c"), ("weights permuted (must differ)", "a")):
+        artefacts = facts["cancellation"]["artefacts"] | {training: digest * 64}
+        change_validity(tmp_path, "cancellation", facts["cancellation"] | {"artefacts": artefacts})
+        assert "A factor per block does not cancel" in text()
+    change_validity(tmp_path, "token_deviation", 1e-3)
+    assert "token is not the mean" in text()
+
+
+def test_audit_lists_every_finding_the_worst_first(text: str) -> None:
+    findings = audit(load_published())
+    tags = Reader(text).tags
+    classes = [str(attributes["class"]) for tag, attributes in tags if tag == "li" and "data-papers" in attributes]
+    assert len(classes) == len(findings)
+    assert classes == sorted(classes, key=lambda name: SEVERITIES.index(name.removeprefix("finding ")))
+    shown = unescape(text)
+    for finding in findings:
+        parts = [finding.where, ", ".join(finding.cells), finding.expected, *finding.found.split("; "), off_by(finding)]
+        assert [part for part in parts if part not in shown] == []
+    for paper, title in TITLES.items():
+        count = sum(paper in finding.paper.split(", ") for finding in findings)
+        assert f">{title} ({count})</option>" in text
+
+
+def test_every_check_says_how_it_computes() -> None:
+    folder = Path(audit_run.__file__).parent
+    calls = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]  # fmt: skip
+    names = {ast.literal_eval(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Finding"}  # fmt: skip
+    assert names == set(METHODS)
+    for name, method in METHODS.items():
+        assert f'"{name}"' in (folder.parent.parent.parent / method.source).read_text()
+
+
+def test_findings_are_escaped() -> None:
+    published = load_published()
+    cells = [replace(cell, printed=replace(cell.printed, dataset=EVIL, method=EVIL)) for cell in published.cells]
+    read = Reader(render_page([audit_section(Published(cells))]))
+    assert len(read.scripts) == 2
+    assert not any(tag == "img" for tag, _ in read.tags)
+    assert EVIL in {row[2] for row in read.rows["table-audit-full-precision"]}
 
 
 def test_fisher_codes_keep_a_thousandth() -> None:

@@ -51,7 +51,7 @@ def column(page: Page, index: int) -> list[str]:
     return page.locator(f"{TABLE} tbody tr > :nth-child({index})").all_inner_texts()
 
 
-@pytest.mark.parametrize("width", [380, 1400])
+@pytest.mark.parametrize("width", [320, 380, 1400])
 def test_body_never_scrolls_sideways(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
@@ -159,6 +159,80 @@ def test_heat_maps_and_curves_are_read_by_keyboard(page: Page) -> None:
     assert "camera: 1 %" in page.locator("#sensitivity .readout").inner_text()
     page.locator("#sensitivity select").select_option(label="attn.qkv")
     assert page.locator("#sensitivity .chart .mark").count() == 5  # an error of 0 has no place
+
+
+def test_findings_are_filtered_by_keyboard(page: Page) -> None:
+    audit, count = page.locator("#audit"), page.locator("#audit output")
+    total = audit.locator(".finding").count()
+    assert count.inner_text() == f"{total} findings"
+    folded = audit.locator(".verdict:not([open])").count()
+    assert folded > 0
+    assert audit.locator(".finding.impossible:visible").count() > 0  # the worst are unfolded
+    page.locator("#audit [name=paper]").focus()
+    page.keyboard.type("QVGGT")
+    shown = audit.locator(".finding:visible")
+    papers = shown.evaluate_all("all => all.map((each) => each.dataset.papers.split('; '))")
+    assert papers and all("QVGGT" in each for each in papers)
+    assert 0 < len(papers) < total
+    assert count.inner_text() == f"{len(papers)} of {total} findings"
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert audit.locator(".finding.inconsistent:visible").count() == shown.count() < len(papers)
+    page.keyboard.press("Tab")
+    page.keyboard.type("no such words")
+    assert count.inner_text() == f"0 of {total} findings"
+    assert audit.locator(".verdict:visible").count() == 0
+    page.locator("#audit [name=paper]").select_option("")
+    page.locator("#audit [name=verdict]").select_option("")
+    page.locator("#audit [name=text]").fill("auc ALGEBRA")  # the check's name, above its findings
+    assert shown.count() == audit.locator(".finding.impossible").count() > 0
+    page.locator("#audit [name=text]").fill("")
+    assert count.inner_text() == f"{total} findings"
+    assert audit.locator(".verdict:not([open])").count() == folded
+
+
+def test_findings_are_folded_by_keyboard(page: Page) -> None:
+    group = page.locator("#audit .verdict:not([open])").first
+    name = group.get_attribute("data-verdict")
+    group.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert page.locator(f"#audit .finding.{name}:visible").count() == page.locator(f"#audit .finding.{name}").count()
+
+
+@pytest.mark.parametrize("width", [320, 700, 1190, 1400])
+def test_labels_of_the_dots_are_apart(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.locator("#validity figure svg").count() == 4
+    boxes = page.locator("#validity figure svg").evaluate_all("""charts => charts.flatMap((chart) => {
+        const labels = [...chart.querySelectorAll(".label")].map((label) => label.getBoundingClientRect());
+        return labels.flatMap((box, index) => index % 2 ? [[labels[index - 1].right, box.left]] : []);
+    })""")
+    assert len(boxes) == 4 * 9
+    assert [pair for pair in boxes if pair[0] > pair[1]] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_findings_are_legible(page: Page, theme: str) -> None:
+    page.emulate_media(color_scheme="light" if theme == "light" else "dark")
+    ratios = page.evaluate("""() => {
+        const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
+            .map((value) => value / 255).map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+        const contrast = (one, other) => {
+            const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+            return (high + 0.05) / (low + 0.05);
+        };
+        const style = (selector) => getComputedStyle(document.querySelector(selector));
+        const [panel, back] = [style("#audit .finding").backgroundColor, style("body").backgroundColor];
+        return {
+            text: contrast(style("#audit .finding dd").color, panel), name: contrast(style("#audit .finding dt").color, panel),
+            method: contrast(style("#audit .check .conditions").color, back), label: contrast(style("#validity .label").fill, back),
+            dot: contrast(style("#validity circle.k0").fill, back) * 1.5, chance: contrast(style("#validity circle.chance").fill, back) * 1.5,
+            impossible: contrast(style("#audit .impossible").borderLeftColor, back) * 1.5,
+        };
+    }""")
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}  # WCAG AA; 3 for what is no text
 
 
 def test_theme_follows_the_system_until_it_is_chosen(page: Page) -> None:

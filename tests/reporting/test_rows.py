@@ -14,9 +14,10 @@ from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.planning import LoadedModel, Request
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures import report_figures
+from fgq_bench.reporting.reports import build_report, plan_reports
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.reporting.statistics import Sample
-from fgq_bench.reporting.tables import Row, Table, build_tables, plan_reports, read_rows, report_runs
+from fgq_bench.reporting.tables import Row, Table, read_rows, report_runs
 from fgq_bench.results import Store
 
 
@@ -32,7 +33,7 @@ def card(*rows: str) -> ReportCard:
 
 def table(loaded: LoadedModel, root: Path, *rows: str) -> Table:
     asked = card(*rows)
-    return build_tables(asked, report_runs(asked, loaded, None), Store(root))[0][0]
+    return build_report(asked, report_runs(asked, loaded, None), Store(root)).tables[0]
 
 
 def test_parts_of_a_row() -> None:
@@ -76,7 +77,7 @@ def test_rows_are_told_apart_by_their_text(loaded: LoadedModel, tmp_path: Path) 
     rows = read_rows(asked, report_runs(asked, loaded, None), Store(tmp_path))["procedural-objects"]
     assert [row.asked.text for row in rows] == asked.rows
     assert [[run.seed for run in row.runs] for row in rows] == [[0, 1]] * 3
-    shown = build_tables(asked, [run for row in rows for run in row.runs], Store(tmp_path))[0][0]
+    shown = build_report(asked, [run for row in rows for run in row.runs], Store(tmp_path)).tables[0]
     assert shown.heads[:3] == ["Method", "Scheme", "AUC@30 ↑"]
     titles = ["QuaRot (gptq)", "QuaRot (gptq, damping=0.5)", "QuaRot"]
     assert [row[0].text for row in shown.rows] == titles

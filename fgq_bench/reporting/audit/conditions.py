@@ -123,12 +123,12 @@ def check_memory(published: Published) -> list[Finding]:
 
 
 def check_best_setting(published: Published) -> list[Finding]:
-    """Settings that beat the chosen one in their own sweep."""
+    """Settings that beat the chosen one in their own sweep; another seed is no setting."""
     findings = []
     scores = [cell for cell in published.cells if is_score(cell) and cell.method.startswith("quantvggt")]
     for cells in group(scores, column_key).values():
         chosen = next((cell for cell in cells if cell.method == "quantvggt" and cell.scheme == "w4a4"), None)
-        swept = [cell for cell in cells if "@" in cell.method or "=" in cell.method]
+        swept = [cell for cell in cells if re.search(r" @| (?!seed=)\w+=", cell.method)]
         better = [cell for cell in swept if chosen and cell.better_than(chosen)]
         if chosen and better:
             findings.append(

@@ -1,4 +1,4 @@
-"""The figures of a report: accuracy against bits, ranking, depth sheets and point clouds, per data set."""
+"""The figures of a report: accuracy against bits, ranking, depth sheets, point clouds; of a paper's table its losses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures.bits import draw_bits
 from fgq_bench.reporting.figures.depth_sheet import draw_depth_sheet
+from fgq_bench.reporting.figures.paper_losses import draw_paper_losses
 from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
 from fgq_bench.reporting.figures.ranking import draw_ranking
+from fgq_bench.reporting.papers.comparison import Comparison
+from fgq_bench.reporting.papers.layout import layout
+from fgq_bench.reporting.reports import read_places
 from fgq_bench.reporting.statistics import Sample
 from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
@@ -23,7 +27,13 @@ FIELDS = frozenset({"pose_enc", "depth"})
 def write_report_figures(
     card: ReportCard, runs: list[Run], store: Store, cache: PredictionCache, folder: Path
 ) -> list[Path]:
-    """Draw what the stored results and cached predictions allow (cards with ``pictures`` only); returns the paths."""
+    """Draw what the stored results and cached predictions allow; returns the paths.
+
+    A plain card has figures where it names ``pictures``; a paper's table has one where something is measured.
+    """
+    if card.published is not None:
+        compared = Comparison(layout(card), read_places(card, runs, store))
+        return draw_paper_losses(compared, folder / card.name)
     if not card.pictures:
         return []
     columns = [Column.parse(text) for text in card.columns]

@@ -1,1 +1,1 @@
-"""One self-contained HTML page of everything that is stored: nothing is computed, nothing is fetched when it is viewed."""
+"""One self-contained HTML page of what is stored, and of the audit: nothing else is computed, nothing is fetched when viewed."""

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from fgq_bench.cards import ReportCard
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.figures.point_clouds import scaled_points, true_points
 from fgq_bench.reporting.figures.report_figures import FIELDS
 from fgq_bench.reporting.page.contenders import Contenders, contenders
 from fgq_bench.reporting.page.section import Section, rounded
+from fgq_bench.reporting.reports import Built
 from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
 
@@ -71,11 +71,12 @@ class Clouds:
         return _base64(torch.where(inside, (local * 32767).round(), OUTSIDE).numpy().astype("<i2"))
 
 
-def clouds_section(planned: Sequence[tuple[ReportCard, list[Run]]], store: Store, cache: PredictionCache) -> Section:
+def clouds_section(reports: Sequence[Built], store: Store, cache: PredictionCache) -> Section:
     """The first sequence of every data set that a report with ``pictures`` has cached predictions of."""
     title, scenes = "Point clouds", {}
-    for card, runs in planned:
-        for dataset, rows in read_rows(card, runs, store).items() if card.pictures else ():
+    for report in reports:
+        card = report.card
+        for dataset, rows in read_rows(card, report.runs, store).items() if card.pictures else ():
             if dataset not in scenes and (found := _scene(card, rows, cache)):
                 scenes[dataset] = found
     if not scenes:

@@ -9,46 +9,48 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fgq_bench.cards import ReportCard
 from fgq_bench.files import write_text
-from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.latency.report import latency_tables
 from fgq_bench.reporting.latency.selection import read_latency
+from fgq_bench.reporting.page.audit import audit_section
 from fgq_bench.reporting.page.clouds import clouds_section
 from fgq_bench.reporting.page.fisher import fisher_section
-from fgq_bench.reporting.page.scatter import Plotted, scatter_section
+from fgq_bench.reporting.page.scatter import scatter_section
 from fgq_bench.reporting.page.section import Section
 from fgq_bench.reporting.page.sensitivity import sensitivity_section
 from fgq_bench.reporting.page.tables import Report, tables_section
-from fgq_bench.reporting.tables import build_tables
+from fgq_bench.reporting.page.validity import validity_section
+from fgq_bench.reporting.published import load_published
+from fgq_bench.reporting.reports import Built
 from fgq_bench.results import Store
 
-SCRIPTS = ("common", "theme", "tables", "chart", "scatter", "fisher", "sensitivity", "clouds")
+SCRIPTS = ("common", "theme", "tables", "audit", "chart", "scatter", "fisher", "sensitivity", "clouds")
 LATENCY = "Measured times, memory and where time goes, each against bf16 in the same run."
-Planned = list[tuple[ReportCard, list[Run]]]
 
 
-def write_page(path: Path, planned: Planned, store: Store, cache: PredictionCache) -> None:
-    """Write the page; ``fisher`` and ``sensitivity`` are looked for beside it."""
-    text = render_page(sections_of(path.parent, planned, store, cache))
+def write_page(path: Path, reports: list[Built], store: Store, cache: PredictionCache) -> None:
+    """Write the page; ``sensitivity``, ``fisher`` and ``fisher-validity`` are looked for beside it."""
+    text = render_page(sections_of(path.parent, reports, store, cache))
     write_text(path, text)
     print(f"wrote {path} ({len(text.encode()) / 1e6:.1f} MB)")
 
 
-def sections_of(folder: Path, planned: Planned, store: Store, cache: PredictionCache) -> list[Section]:
+def sections_of(folder: Path, reports: list[Built], store: Store, cache: PredictionCache) -> list[Section]:
     """Every section; reports of the quick preset come first."""
-    ordered = sorted(planned, key=lambda item: ("quick" not in item[0].presets, item[0].name))
-    plotted = [Plotted(card, runs, build_tables(card, runs, store)[0]) for card, runs in ordered]
-    reports = [Report(each.card.name, each.card.title, each.card.summary, each.tables) for each in plotted]
+    ordered = sorted(reports, key=lambda each: ("quick" not in each.card.presets, each.card.name))
+    plain = [each for each in ordered if each.card.published is None]  # published numbers are of other data
+    shown = [Report(each.card.name, each.card.title, each.card.summary, each.tables) for each in ordered]
     if measured := latency_tables(store):
-        reports.append(Report("latency", "Latency and memory", LATENCY, measured))
+        shown.append(Report("latency", "Latency and memory", LATENCY, measured))
     return [
-        scatter_section(plotted, read_latency(store)),
-        clouds_section(ordered, store, cache),
+        scatter_section(plain, read_latency(store)),
+        clouds_section(plain, store, cache),
         sensitivity_section(folder),
         fisher_section(folder),
-        tables_section(reports),
+        validity_section(folder),
+        audit_section(load_published()),
+        tables_section(shown),
     ]
 
 
@@ -65,7 +67,7 @@ def render_page(sections: list[Section]) -> str:
     policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     return environment.get_template("page.html").render(
         sections=sections, style=style, script=script, policy=policy,
-        data={section.name: section.data for section in sections if not section.missing},
+        data={section.name: section.data for section in sections if section.data is not None and not section.missing},
     )  # fmt: skip
 
 

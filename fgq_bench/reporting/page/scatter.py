@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fgq_bench.cards import ReportCard
 from fgq_bench.planning import Run
 from fgq_bench.reporting.page.numbers import Measured, read_column
 from fgq_bench.reporting.page.section import Section
 from fgq_bench.reporting.page.tables import scheme_of
 from fgq_bench.reporting.page.timings import timings_of
+from fgq_bench.reporting.reports import Built
 from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Result
 
 
-@dataclass(frozen=True)
-class Plotted:
-    """A report with the runs of its rows and its tables, one per data set in the card's order."""
-
-    card: ReportCard
-    runs: Sequence[Run]
-    tables: Sequence[Table]
-
-
-def scatter_section(reports: Sequence[Plotted], latency: Sequence[Result]) -> Section:
-    """One set of points for every report and data set."""
+def scatter_section(reports: Sequence[Built], latency: Sequence[Result]) -> Section:
+    """One set of points for every plain report and data set."""
     sets = [
         _points(f"{report.card.title}: {table.title}", table, _first_runs(report, dataset), latency)
         for report in reports
@@ -36,7 +26,7 @@ def scatter_section(reports: Sequence[Plotted], latency: Sequence[Result]) -> Se
     return Section("scatter", "Accuracy, bytes, latency", data=sets, missing=missing)
 
 
-def _first_runs(report: Plotted, dataset: str) -> list[Run]:
+def _first_runs(report: Built, dataset: str) -> list[Run]:
     """One run per row of the table: that of the first seed."""
     first: dict[str | None, Run] = {}
     for run in report.runs:

@@ -1,0 +1,1 @@
+"""The papers' tables made here: what is printed and what is measured, side by side."""

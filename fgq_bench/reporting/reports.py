@@ -1,0 +1,106 @@
+"""Reports by name: a plain card, or a paper's table, which is one plain report for every place that it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgq_bench.cards import ReportCard, load_card
+from fgq_bench.models.checkpoints import find_model
+from fgq_bench.planning import LoadedModel, Opened, Request, Run
+from fgq_bench.reporting.papers.layout import Place, layout
+from fgq_bench.reporting.papers.tables import build_paper
+from fgq_bench.reporting.tables import Row, Table, build_plain, read_rows, report_runs
+from fgq_bench.results import Result, Store
+
+Planned = list[tuple[ReportCard, list[Run]]]
+
+
+def find_report(name: str, model: str | None = None) -> ReportCard:
+    """The report ``name`` (a card, or a .toml file), on ``model`` where one is given; raises UserError.
+
+    On another model than the card's own it is called NAME-MODEL, with the changes that the card names for that model.
+    """
+    card = load_card(ReportCard, name)
+    if model is None or model == card.model:
+        return card
+    find_model(model)
+    changes: dict[str, Any] = {"name": f"{card.name}-{model}", "title": f"{card.title}, on {model}", "model": model}
+    if model in card.models:
+        asked = card.models[model].model_dump(exclude_none=True)
+        changes |= {"beside": {}, "words": {}, "sequences": None, "seeds": [0], **asked}
+    return card.model_copy(update=changes)
+
+
+def arguments_of(card: ReportCard) -> str:
+    """The options of ``run-all`` that name ``card``, which ``find_report`` gave."""
+    own = card.name.removesuffix(f"-{card.model}")
+    return f"--report {card.name}" if own == card.name else f"--report {own} --model {card.model}"
+
+
+def plain_parts(card: ReportCard) -> list[ReportCard]:
+    """The plain reports whose cells ``card`` shows: itself, or those of a paper's table (none: nothing is scored)."""
+    return [card] if card.published is None else list(layout(card).parts().values())
+
+
+def plan_reports(
+    cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
+) -> Planned:
+    """Every card with the runs of its parts, one after the other; raises UserError for a row that cannot be planned.
+
+    A model that several cards name is loaded once. ``roots``: folders of data sets.
+    """
+    parts = [plain_parts(card) for card in cards]
+    names = dict.fromkeys(part.model for each in parts for part in each)
+    loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
+    opened: Opened = {}
+    return [
+        (card, [run for part in each for run in report_runs(part, loaded[part.model], limit, device, roots, opened)])
+        for card, each in zip(cards, parts, strict=True)
+    ]
+
+
+def split_runs(card: ReportCard, runs: list[Run]) -> Iterator[tuple[ReportCard, list[Run]]]:
+    """The plain parts of ``card``, each with its own of ``runs``, which ``plan_reports`` gave."""
+    for part in plain_parts(card):
+        yield part, [run for run in runs if _is_of(run, part)]
+
+
+def _is_of(run: Run, part: ReportCard) -> bool:
+    protocol = part.protocol in (None, run.dataset.setting.protocol)
+    return protocol and run.dataset.card.name in part.datasets and run.row in part.rows
+
+
+@dataclass(frozen=True)
+class Built:
+    """A report with its tables: the results in them, and the cells that are not stored."""
+
+    card: ReportCard
+    runs: list[Run]
+    tables: list[Table]
+    used: list[Result]
+    missing: list[Result]
+
+
+def build_report(card: ReportCard, runs: list[Run], store: Store) -> Built:
+    """The tables of ``card``, whose ``runs`` ``plan_reports`` gave."""
+    if card.published is None:
+        tables, rows = build_plain(card, runs, store)
+    else:
+        read = read_places(card, runs, store)
+        tables = build_paper(layout(card), read, store)
+        rows = [row for by_text in read.values() for row in by_text.values()]
+    used = [result for row in rows for results in row.results.values() for result in results]
+    return Built(card, runs, tables, used, [cell for row in rows for cell in row.missing])
+
+
+def read_places(card: ReportCard, runs: list[Run], store: Store) -> dict[Place, dict[str, Row]]:
+    """Rows of a paper's table by their text, for every place that it scores."""
+    return {at: _rows(part, runs, store) for at, part in layout(card).parts().items()}
+
+
+def _rows(part: ReportCard, runs: list[Run], store: Store) -> dict[str, Row]:
+    (rows,) = read_rows(part, [run for run in runs if _is_of(run, part)], store).values()
+    return {row.asked.text: row for row in rows}
