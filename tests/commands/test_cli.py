@@ -17,7 +17,7 @@ from fgq_bench.errors import UserError
 VERBS = [
     "list", "show", "run", "run-all", "report", "audit", "compare", "quantize", "evaluate", "manifest", "calibrate", "fisher", "sensitivity",
     "fisher-validity", "train-tiny", "check", "frames",
-    "inspect", "latency", "parity", "doctor",
+    "inspect", "latency", "cost", "parity", "doctor",
 ]  # fmt: skip
 TASKS = ["-t", "pose", "-t", "depth", "-t", "agreement"]
 RTN = ["run", *TASKS, "-m", "rtn", "-b", "w4a4", "-d", "procedural-objects", "--limit", "1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from fgq_bench.cards import MethodCard, ProtocolCard, ReportCard, card_names, content_root, load_card
@@ -19,11 +20,11 @@ from fgq_bench.registry import find_method
 from fgq_bench.reporting.figures.paper_losses import draw_paper_losses
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, layout
-from fgq_bench.reporting.papers.loss import measured_loss, printed_loss
+from fgq_bench.reporting.papers.loss import loss_samples, printed_loss, rank_agreement
 from fgq_bench.reporting.published import load_published
 from fgq_bench.reporting.reports import build_report, find_report, plan_reports, read_places
 from fgq_bench.reporting.rows import RowText
-from fgq_bench.reporting.statistics import Sample
+from fgq_bench.reporting.statistics import Interval, Sample, percentiles
 from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Store
 
@@ -129,6 +130,11 @@ def sample(*values: float) -> Sample:
     return Sample(names, array, np.ones(len(values)), np.array(["one"] * len(values)), False, 0.0)
 
 
+def measured_loss(sample: Sample, full: Sample, higher_is_better: bool) -> Interval | None:
+    losses = loss_samples(sample, full, higher_is_better)
+    return None if losses is None else percentiles(losses)
+
+
 def test_loss_here_is_paired() -> None:
     full = sample(0.2, 0.4, 0.8, 0.6)
     worse = measured_loss(sample(0.1, 0.2, 0.4, 0.3), full, higher_is_better=True)
@@ -139,6 +145,18 @@ def test_loss_here_is_paired() -> None:
     better = measured_loss(sample(0.3, 0.6, 1.2, 0.9), full, higher_is_better=True)
     assert better is not None and better.value == pytest.approx(-50)
     assert measured_loss(full, sample(0, 0, 0, 0), higher_is_better=True) is None
+
+
+def test_the_order_of_methods() -> None:
+    random = np.random.default_rng(0)
+    losses = [random.normal(place, 0.8, 500) for place in range(6)]
+    printed = [3.0, 1.0, 2.0, 7.0, 7.0, 9.0]
+    found = rank_agreement(losses, printed)
+    plain = [spearmanr([row[draw] for row in losses], printed).statistic for draw in range(500)]
+    assert found.value == pytest.approx(plain[0])
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain[1:], [2.5, 97.5])))
+    assert rank_agreement(losses, [1.0] * 6).value == 0
+    assert rank_agreement([np.full(3, float(n)) for n in range(4)], [4.0, 3.0, 2.0, 1.0]).value == pytest.approx(-1)
 
 
 def test_loss_as_printed_is_known_as_far_as_its_rounding() -> None:

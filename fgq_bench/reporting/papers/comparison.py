@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, Place, read_published
-from fgq_bench.reporting.papers.loss import Compared, measured_loss, printed_loss
-from fgq_bench.reporting.statistics import Interval
+from fgq_bench.reporting.papers.loss import Compared, loss_samples, printed_loss, rank_agreement
+from fgq_bench.reporting.statistics import Array, Interval, percentiles
 from fgq_bench.reporting.tables import Row
 
+FEWEST = 4  # methods whose order is compared
 Read = Mapping[Place, Mapping[str, Row]]  # rows by their text, for every place that is scored
 
 
@@ -26,13 +27,18 @@ class Comparison:
             return None
         return self.read[column.place][row.text]
 
-    def measured(self, row: PaperRow, column: PaperColumn) -> Interval | None:
-        """Loss here; None for full precision itself, and where a result is missing or full precision is 0."""
+    def losses(self, row: PaperRow, column: PaperColumn) -> Array | None:
+        """Loss here [1 + R]; None for full precision itself, and where a result is missing or full precision is 0."""
         found = self.row(row, column)
         if found is None or column.place is None or column.column is None or row.text == FULL_PRECISION:
             return None
         own, full = (each.sample(column.column) for each in (found, self.read[column.place][FULL_PRECISION]))
-        return None if own is None or full is None else measured_loss(own, full, column.column.higher_is_better)
+        return None if own is None or full is None else loss_samples(own, full, column.column.higher_is_better)
+
+    def measured(self, row: PaperRow, column: PaperColumn) -> Interval | None:
+        """Loss here with its interval, where there is one."""
+        losses = self.losses(row, column)
+        return None if losses is None else percentiles(losses)
 
     def printed(self, row: PaperRow, column: PaperColumn) -> Interval | None:
         """Loss as printed; None for full precision itself, for times and bytes, and where none is printed."""
@@ -41,6 +47,13 @@ class Comparison:
             return None
         full = read_published().full_precision(cell)
         return None if full is None else printed_loss(cell, full)
+
+    def rank_agreement(self, bits: str, column: PaperColumn) -> Interval | None:
+        """Whether methods at the printed ``bits`` lose in the same order here; None for fewer than FEWEST of them."""
+        rows = {row.text: row for row in self.layout.rows if row.bits == bits}.values()
+        pairs = [(self.losses(row, column), self.printed(row, column)) for row in rows]
+        both = [(here, printed.value) for here, printed in pairs if here is not None and printed is not None]
+        return rank_agreement(*map(list, zip(*both, strict=True))) if len(both) >= FEWEST else None
 
     def difference(self, row: PaperRow, column: PaperColumn) -> Interval | None:
         """Loss here minus loss printed, in percentage points."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.stats import rankdata
+
 from fgq_bench.reporting.published import PublishedCell
-from fgq_bench.reporting.statistics import Interval, Sample, percentiles
+from fgq_bench.reporting.statistics import Array, Interval, Sample, percentiles
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,28 @@ class Compared:
         )
 
 
-def measured_loss(sample: Sample, full: Sample, higher_is_better: bool) -> Interval | None:
-    """Loss of ``sample`` against ``full`` on the same sequences and resamples; None where full precision is 0.
+def loss_samples(sample: Sample, full: Sample, higher_is_better: bool) -> Array | None:
+    """Loss of ``sample`` against ``full`` on the same sequences [1 + R]: itself, then under every resample.
 
-    Positive is worse. A paired bootstrap: both are drawn together, so that what they share cancels.
+    Positive is worse; None where full precision is 0. Both are drawn together, so that what they share cancels.
     """
     reference = full.resampled
     if sample.names != full.names or not (reference > 0).all():
         return None
     change = 100 * (sample.resampled - reference) / reference
-    return percentiles(-change if higher_is_better else change)
+    return -change if higher_is_better else change
+
+
+def rank_agreement(losses: list[Array], printed: list[float]) -> Interval:
+    """Spearman correlation over methods of losses here (each [1 + R]) and printed, and its interval over resamples.
+
+    Ties have mean ranks; 0 where either side is one single tie.
+    """
+    here = rankdata(np.stack(losses), axis=0)  # [methods, 1 + R]
+    there = rankdata(np.array(printed))[:, None]
+    here, there = here - here.mean(0), there - there.mean(0)
+    scale = np.sqrt((here**2).sum(0) * (there**2).sum(0))
+    return percentiles(np.divide((here * there).sum(0), scale, out=np.zeros_like(scale), where=scale > 0))
 
 
 def printed_loss(cell: PublishedCell, full: PublishedCell) -> Interval | None:

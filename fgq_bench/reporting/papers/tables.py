@@ -18,7 +18,8 @@ _LINES = (
     "precision of the same source, in percent of it (negative: better). Brackets here: 95 % interval, paired bootstrap "
     "over sequences; of a printed loss: what the rounding of the printed numbers allows. Difference: loss here minus "
     "loss printed, percentage points; absolute values of different data never mix. Bold: best at its scheme, with all "
-    "that a paired bootstrap does not tell from it; underlined: second."
+    "that a paired bootstrap does not tell from it; underlined: second. Last lines: rank correlation of the losses, here and "
+    "printed, over the methods of one bit-width (four at least), with its interval over resampled sequences."
 )
 
 
@@ -52,7 +53,7 @@ class _Builder:
     def table(self, dataset: str) -> Table:
         """The table of ``dataset`` (empty: of all), whose heads then name the data set."""
         heads = [c.heading if dataset else f"{c.first.printed.dataset}: {c.heading}" for c in self.columns]
-        body = [line for row in self.layout.rows for line in self._lines(row)]
+        body = [line for row in self.layout.rows for line in self._lines(row)] + self._orders()
         card = self.layout.card
         slug = "-".join(
             [card.name, *(("".join(ch if ch.isalnum() else "-" for ch in dataset.lower()),) if dataset else ())]
@@ -78,6 +79,21 @@ class _Builder:
         if any(each is not None for each in differences):
             texts = [MISSING if each is None else _percent(each) for each in differences]
             lines.append([*names, Cell(DIFFERENCE), *map(Cell, texts)])
+        return lines
+
+    def _orders(self) -> list[list[Cell]]:
+        """For every bit-width with enough methods: do they lose in the printed order?"""
+        lines = []
+        for bits in dict.fromkeys(row.bits for row in self.layout.rows):
+            found = [self.compared.rank_agreement(bits, column) for column in self.columns]
+            if any(found):
+                texts = [
+                    MISSING if each is None else f"{each.value:z.2f} [{each.low:z.2f}, {each.high:z.2f}]"
+                    for each in found
+                ]
+                lines.append(
+                    [Cell("order of methods"), Cell(bits), Cell("Spearman, here and printed"), *map(Cell, texts)]
+                )
         return lines
 
     def _here(self, row: PaperRow, column: PaperColumn) -> Cell:
