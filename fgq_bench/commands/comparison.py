@@ -7,7 +7,7 @@ from pathlib import Path
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.reporting.columns import Column
-from fgq_bench.reporting.reports import find_report, plan_reports, split_runs
+from fgq_bench.reporting.reports import find_report, plain_parts, plan_reports, split_runs
 from fgq_bench.reporting.statistics import paired_difference
 from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
@@ -19,6 +19,8 @@ def compare_rows(
 ) -> None:
     """Print first - second for every column and data set of ``report``, with paired bootstrap intervals."""
     card = find_report(report, model)
+    if not plain_parts(card):
+        raise UserError(f"report {report} scores nothing here: there are no rows to compare")
     ((_, runs),) = plan_reports([card], None, roots=roots)
     store = Store(results)
     found = []

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgq_bench.cards import ReportCard, card_names
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
+from fgq_bench.models.checkpoints import find_model
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.figures.report_figures import write_report_figures
 from fgq_bench.reporting.formats import find_format, to_markdown
 from fgq_bench.reporting.latency.report import NAME as LATENCY
 from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
-from fgq_bench.reporting.missing import find_gaps, folders_missing
+from fgq_bench.reporting.missing import Gap, find_gaps
 from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.reports import Built, build_report, find_report, plan_reports
+from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports
 from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Result, Store
 
@@ -41,6 +42,7 @@ def render(
     where ``roots`` has their folders, or by name. ``everything``: reports without a result, too.
     """
     cards = [] if name == LATENCY else choose_reports(name, model)
+    absent = {each: None for card in cards for each in folders_missing(card, roots or {})}
     cards = [card for card in cards if name or not folders_missing(card, roots or {})]
     store = Store(results)
     if not results.is_dir():
@@ -53,9 +55,14 @@ def render(
         if name or everything or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
     cache = PredictionCache(results.parent / "cache" / "predictions")
-    measured = latency_tables(store) if name in (None, LATENCY) else []
+    measured = latency_tables(store) if name == LATENCY or (name is None and model is None) else []
     if not reports and not measured:
-        raise UserError(f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here")
+        needs = (
+            f"; what scores data in files needs {' '.join(f'--root {each}=PATH' for each in absent)}" if absent else ""
+        )
+        raise UserError(
+            f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here{needs}"
+        )
     if fill is not None:
         _fill(fill, reports)
     if output is not None:
@@ -80,6 +87,8 @@ def choose_reports(name: str | None, model: str | None) -> list[ReportCard]:
     """The report ``name``, or all; on another ``model``, all that have a section for it."""
     if name is not None:
         return [find_report(name, model)]
+    if model is not None:
+        find_model(model)
     cards = [find_report(each) for each in card_names("reports")]
     return cards if model is None else [find_report(card.name, model) for card in cards if model in card.models]
 
@@ -88,20 +97,24 @@ def print_missing(
     name: str | None, results: Path, limit: int | None, roots: dict[str, Path], model: str | None, as_json: bool
 ) -> None:
     """Print what reports lack: cells with their cost, and what nothing here can fill."""
-    gaps = find_gaps(choose_reports(name, model), Store(results), results.parent / "artifacts", limit, roots)
+    gaps = find_gaps(choose_reports(name, model), Store(results), limit, roots)
     if as_json:
         print_json([gap.values() for gap in gaps])
         return
-    rows = [
-        {**gap.values(), "hours": "" if not gap.cells else "unknown" if gap.hours is None else f"{gap.hours:.2f}"}
-        for gap in gaps
-    ]
-    print_rows("missing", rows)
-    known = sum(gap.hours or 0.0 for gap in gaps)
+    for gap in gaps:
+        print(f"{gap.report}: {gap.what}\n    {gap.why}{_cost(gap)}")
+    cells, known = sum(gap.cells for gap in gaps), sum(gap.hours or 0.0 for gap in gaps)
     unknown = sum(gap.cells for gap in gaps if gap.hours is None)
-    cells = sum(gap.cells for gap in gaps)
     note = f"; {unknown} of them without an estimate" if unknown else ""
-    console.print(f"{cells} cells to compute, about {known:.1f} hours on the machine that made {results}{note}")
+    print(f"{cells} cells to compute, about {known:.1f} hours on the machine that made {results}{note}")
+
+
+def _cost(gap: Gap) -> str:
+    """What filling it takes, in words."""
+    if not gap.cells:
+        return ""
+    hours = "time unknown" if gap.hours is None else f"about {gap.hours:.2f} hours"
+    return f"\n    {gap.cells} cells, {gap.sequences} sequences to predict, {hours}"
 
 
 def _fill(path: Path, reports: list[Built]) -> None:

@@ -10,7 +10,7 @@ from fgq_bench.suggest import unknown
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
-    "Δ": r"$\Delta$", "δ": r"$\delta$", "<": r"$<$", ">": r"$>$", "°": r"$^\circ$", "–": "--",
+    "Δ": r"$\Delta$", "π": r"$\pi$", "³": r"$^3$", "δ": r"$\delta$", "<": r"$<$", ">": r"$>$", "°": r"$^\circ$", "–": "--",
 }  # fmt: skip
 _MARKDOWN_MARKS = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
 _LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}

@@ -9,14 +9,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fgq_bench.cards import DatasetCard, ReportCard, load_card
-from fgq_bench.compiling import artifact_path
+from fgq_bench.cards import ReportCard
 from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
+from fgq_bench.registry import find_method
+from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, layout
 from fgq_bench.reporting.papers.measures import Sources, frames_of, measure_of
 from fgq_bench.reporting.papers.tables import stored_sizes
-from fgq_bench.reporting.reports import arguments_of, plain_parts, plan_reports, read_places
+from fgq_bench.reporting.reports import arguments_of, folders_missing, plain_parts, plan_reports, read_places
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.results import Store
 
@@ -37,86 +38,97 @@ class Gap:
         return asdict(self)
 
 
-def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
-    """Data sets of a report that lie in files and whose folder is not among ``roots``."""
-    names = dict.fromkeys(name for part in plain_parts(card) for name in part.datasets)
-    cards = [load_card(DatasetCard, name) for name in names]
-    return [each.name for each in cards if each.image_size is None and each.name not in roots]
+def find_gaps(cards: list[ReportCard], store: Store, limit: int | None, roots: dict[str, Path]) -> list[Gap]:
+    """Every gap of ``cards``; a cell that several of them lack is counted in the first one.
 
-
-def find_gaps(
-    cards: list[ReportCard], store: Store, artifacts: Path, limit: int | None, roots: dict[str, Path]
-) -> list[Gap]:
-    """Every gap of ``cards``; hours come from how long stored runs of the same model and method took here."""
+    Hours come from how long stored runs of the same model, method and task took here, compilation included where they
+    compiled: an upper bound for most.
+    """
     clock = Clock.read(store)
-    return [gap for card in cards for gap in _gaps(card, store, artifacts, limit, roots, clock)]
+    seen: set[str] = set()
+    return [gap for card in cards for gap in _gaps(card, store, limit, roots, clock, seen)]
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds per sequence and per compilation, from the notes beside stored results and artefacts."""
+    """Seconds that a sequence took, from the notes beside stored results; by model, method and task."""
 
-    runs: dict[tuple[str, str], list[float]]  # model and method: seconds of a run per sequence
+    rates: dict[tuple[str, str, str], list[float]]
 
     @classmethod
     def read(cls, store: Store) -> Clock:
         """Whatever times are noted in ``store``."""
-        runs: dict[tuple[str, str], list[float]] = {}
-        for path in sorted(store.root.rglob("*.meta.json")):
+        rates: dict[tuple[str, str, str], list[float]] = {}
+        for path in sorted(store.root.glob("*/*/*/*.meta.json")):
             result = path.with_name(path.name.removesuffix(".meta.json") + ".json")
-            if not result.is_file() or "latency" in path.parts:
-                continue
-            found = store.read(result)
-            if found.kind == "accuracy" and found.sequences:
+            found = store.read(result) if result.is_file() else None
+            if found is not None and found.kind == "accuracy" and found.sequences:
                 seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"] / len(found.sequences)
-                runs.setdefault((found.labels["model"], found.conditions["method"]["name"]), []).append(seconds)
-        return cls(runs)
+                key = found.labels["model"], found.conditions["method"]["name"], found.labels["task"]
+                rates.setdefault(key, []).append(seconds)
+        return cls(rates)
 
-    def seconds(self, run: Run, compiled: bool) -> float | None:
-        """Of a run: median of its method's runs (with or without compilation, as they were), else of the model's."""
-        model = run.loaded.spec.name
-        own = self.runs.get((model, run.method.card.name), [])
-        others = [value for (name, _), values in self.runs.items() if name == model for value in values]
-        rates = own or others
-        if not rates:
-            return None
-        return (min(rates) if compiled else median(rates)) * len(run.dataset.sequences())
+    def seconds(self, run: Run, tasks: list[str]) -> float | None:
+        """Of a run with ``tasks``: the slowest one's median for its method, else for the model; None without any."""
+        model, slowest = run.loaded.spec.name, 0.0
+        for task in tasks:
+            own = self.rates.get((model, run.method.card.name, task), [])
+            others = [rate for key, rates in self.rates.items() if (key[0], key[2]) == (model, task) for rate in rates]
+            if not others:
+                return None
+            slowest = max(slowest, median(own or others))
+        return slowest * len(run.dataset.sequences())
 
 
 def _gaps(
-    card: ReportCard, store: Store, artifacts: Path, limit: int | None, roots: dict[str, Path], clock: Clock
+    card: ReportCard, store: Store, limit: int | None, roots: dict[str, Path], clock: Clock, seen: set[str]
 ) -> Iterator[Gap]:
     if card.not_here:
         yield Gap(card.name, "the whole table", card.not_here)
         return
     runs: list[Run] = []
-    cells = sum(len(part.rows) * len(part.datasets) * len(part.seeds) for part in plain_parts(card))
     if absent := folders_missing(card, roots):
         needs = " ".join(f"--root {name}=PATH" for name in absent)
-        yield Gap(card.name, f"rows on {', '.join(absent)}", f"needs {needs}; see datasets/README.md", cells)
+        yield Gap(card.name, f"rows on {', '.join(absent)}", f"needs {needs}; see datasets/README.md", _asked(card))
     else:
         try:
             ((_, runs),) = plan_reports([card], limit, roots=roots)
         except UserError as error:  # weights or a manifest that are not there
-            yield Gap(card.name, "all rows", str(error), cells)
-    yield from _cells(card, runs, store, artifacts, clock)
+            yield Gap(card.name, "all rows", str(error), _asked(card))
+    yield from _cells(card, runs, store, clock, seen)
     if card.published is not None:
         sizes = stored_sizes(read_places(card, runs, store)) if runs else {}
-        yield from _unmeasured(layout(card), Sources.read(card, store, sizes))
+        yield from _unmeasured(layout(card), Sources.read(layout(card), store, sizes))
         yield from _unmeasurable(layout(card))
 
 
-def _cells(card: ReportCard, runs: list[Run], store: Store, artifacts: Path, clock: Clock) -> Iterator[Gap]:
-    """Scores that are not stored, as one gap."""
-    lacking = [(run, sum(store.get(cell) is None for cell in run.cells())) for run in runs]
-    todo = [run for run, cells in lacking if cells]
+def _asked(card: ReportCard) -> int:
+    """How many cells a report asks for: rows, seeds of random methods, tasks."""
+    cells = 0
+    for part in plain_parts(card):
+        tasks = {Column.parse(text).task for text in part.columns}
+        rows = [RowText.parse(card.name, text) for text in part.rows]
+        runs = sum(len(row.seeds(part.seeds)) if find_method(row.method).is_random else 1 for row in rows)
+        cells += runs * len(tasks) * len(part.datasets)
+    return cells
+
+
+def _cells(card: ReportCard, runs: list[Run], store: Store, clock: Clock, seen: set[str]) -> Iterator[Gap]:
+    """Scores that are not stored, as one gap; ``seen`` are the keys that other reports lack, too."""
+    todo: list[tuple[Run, list[str]]] = []
+    for run in runs:
+        lacking = [cell for cell in run.cells() if cell.key not in seen and store.get(cell) is None]
+        seen.update(cell.key for cell in lacking)
+        if lacking:
+            todo.append((run, [cell.conditions["task"]["name"] for cell in lacking]))
     if not todo:
         return
-    times = [clock.seconds(run, run.scheme.is_float or artifact_path(artifacts, run).is_file()) for run in todo]
+    times = [clock.seconds(run, tasks) for run, tasks in todo]
     known = [each for each in times if each is not None]
     yield Gap(
-        card.name, _list(run.label for run in todo), f"fgq-bench run-all {arguments_of(card)}", sum(cells for _, cells in lacking),
-        sum(len(run.dataset.sequences()) for run in todo), sum(known) / 3600 if len(known) == len(times) else None,
+        card.name, _list(run.label for run, _ in todo), f"fgq-bench run-all {arguments_of(card)}",
+        sum(len(tasks) for _, tasks in todo), sum(len(run.dataset.sequences()) for run, _ in todo),
+        sum(known) / 3600 if len(known) == len(times) else None,
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgq_bench.cards import ReportCard, load_card
+from fgq_bench.cards import DatasetCard, ReportCard, load_card
+from fgq_bench.errors import UserError
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.planning import LoadedModel, Opened, Request, Run
 from fgq_bench.reporting.papers.layout import Place, layout
@@ -24,6 +25,8 @@ def find_report(name: str, model: str | None = None) -> ReportCard:
     On another model than the card's own it is called NAME-MODEL, with the changes that the card names for that model.
     """
     card = load_card(ReportCard, name)
+    for each in card.models:
+        find_model(each)
     if model is None or model == card.model:
         return card
     find_model(model)
@@ -45,6 +48,13 @@ def plain_parts(card: ReportCard) -> list[ReportCard]:
     return [card] if card.published is None else list(layout(card).parts().values())
 
 
+def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
+    """Data sets of a report that lie in files and whose folder is not among ``roots``."""
+    names = dict.fromkeys(name for part in plain_parts(card) for name in part.datasets)
+    cards = [load_card(DatasetCard, name) for name in names]
+    return [each.name for each in cards if each.image_size is None and each.name not in roots]
+
+
 def plan_reports(
     cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
 ) -> Planned:
@@ -52,6 +62,10 @@ def plan_reports(
 
     A model that several cards name is loaded once. ``roots``: folders of data sets.
     """
+    for card in cards:
+        if absent := folders_missing(card, roots or {}):
+            needs = " ".join(f"--root {name}=PATH" for name in absent)
+            raise UserError(f"report {card.name} scores data in files: give their folders with {needs}")
     parts = [plain_parts(card) for card in cards]
     names = dict.fromkeys(part.model for each in parts for part in each)
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}

@@ -210,8 +210,8 @@ def conditions(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     """What a reader must know of the cells of one data set: model, sequences, scope, seeds, calibration, alignment."""
     run = rows[0].runs[0]
     dataset, spec = run.dataset, run.loaded.spec
-    seeds = ", ".join(map(str, card.seeds))
-    if len(card.seeds) > 1:
+    seeds = ", ".join(map(str, sorted({each.seed for row in rows for each in row.runs})))
+    if any(len(row.runs) > 1 for row in rows):
         seeds += " (±: standard deviation over them; a method without randomness runs once)"
     manifests = manifests_of(rows)
     calibration = f"calibration {', '.join(manifests)}; " if manifests else ""

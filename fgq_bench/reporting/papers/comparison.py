@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, Place, read_published
-from fgq_bench.reporting.papers.loss import Compared, loss_samples, printed_loss, rank_agreement
+from fgq_bench.reporting.papers.loss import difference, loss_samples, printed_loss, rank_agreement
 from fgq_bench.reporting.statistics import Array, Interval, percentiles
 from fgq_bench.reporting.tables import Row
 
@@ -50,12 +50,16 @@ class Comparison:
 
     def rank_agreement(self, bits: str, column: PaperColumn) -> Interval | None:
         """Whether methods at the printed ``bits`` lose in the same order here; None for fewer than FEWEST of them."""
-        rows = {row.text: row for row in self.layout.rows if row.bits == bits}.values()
-        pairs = [(self.losses(row, column), self.printed(row, column)) for row in rows]
-        both = [(here, printed.value) for here, printed in pairs if here is not None and printed is not None]
-        return rank_agreement(*map(list, zip(*both, strict=True))) if len(both) >= FEWEST else None
+        both: dict[str | None, tuple[Array, float]] = {}  # by the row here: a paper may print one twice
+        for row in self.layout.rows:
+            here, printed = self.losses(row, column), self.printed(row, column)
+            if row.bits == bits and here is not None and printed is not None:
+                both[row.text] = here, printed.value
+        if len(both) < FEWEST:
+            return None
+        return rank_agreement([here for here, _ in both.values()], [printed for _, printed in both.values()])
 
     def difference(self, row: PaperRow, column: PaperColumn) -> Interval | None:
         """Loss here minus loss printed, in percentage points."""
         here, printed = self.measured(row, column), self.printed(row, column)
-        return None if here is None or printed is None else Compared(here, printed).difference
+        return None if here is None or printed is None else difference(here, printed)

@@ -20,6 +20,27 @@ _STAND_INS = {"pointmap-mm": "pointmap", "pointmap-median": "pointmap", "depth-l
 """Task of a paper's protocol -> the task that is scored on a data set without that protocol."""
 
 
+_TITLES = {
+    "memory_reduction_x": "memory reduction",
+    "peak_memory_reduction_x": "peak memory reduction",
+    "latency_speedup_x": "speed-up",
+    "latency_s": "latency",
+    "relative_latency": "relative latency",
+    "speedup_param_loading_x": "speed-up of loading",
+    "speedup_compute_kernel_x": "speed-up of the kernel",
+    "speedup_full_block_x": "speed-up of the block",
+    "calib_gpu_hours": "calibration time",
+    "calib_GPU_time_min": "calibration time",
+    "calib_gpu_memory_GB": "calibration memory",
+    "FLOPs_T": "operations",
+    "AUC@30_pct_spread": "spread of AUC@30",
+    "pearson_r_predicted_vs_measured_block_loss": "Pearson correlation, predicted and measured losses of blocks",
+    "NPD_percent_low_end": "loss of point maps, low end",
+    "NPD_percent_high_end": "loss of point maps, high end",
+}
+"""A printed metric's name -> words."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a column is scored here."""
@@ -45,10 +66,11 @@ class PaperColumn:
     def heading(self) -> str:
         """Metric as printed, with the direction in which it gets better."""
         printed = self.first.printed
+        name = _TITLES.get(printed.metric, printed.metric)
         kind = next(
             (f" {word}" for word in ("mean", "median") if printed.aggregation.endswith(f"per-scene {word}")), ""
         )
-        return f"{printed.metric}{kind} {'↑' if self.first.higher_is_better else '↓'}"
+        return f"{name}{kind} {'↑' if self.first.higher_is_better else '↓'}"
 
 
 @dataclass(frozen=True)
@@ -181,9 +203,11 @@ def _text(card: ReportCard, cell: PublishedCell) -> str | None:
     words = [card.words.get(word, word) for word in label.split()]
     method, *rest = " ".join(words).split()
     scheme = card.words.get(cell.scheme, cell.scheme)
-    if method.partition(":")[0] not in card_names("methods") or not _is_scheme(scheme):
-        return None
-    return " ".join([method, scheme, *rest])
+    if method.partition(":")[0] in card_names("methods") and _is_scheme(scheme):
+        return " ".join([method, scheme, *rest])
+    if label != cell.method or words != label.split() or scheme != cell.scheme:
+        raise UserError(f"report {card.name}: words make {f'{method} {scheme}'!r} of a row: no such method or scheme")
+    return None
 
 
 def _is_scheme(text: str) -> bool:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.stats import rankdata
 
+from fgq_bench.errors import UserError
 from fgq_bench.reporting.published import PublishedCell
 from fgq_bench.reporting.statistics import Array, Interval, Sample, percentiles
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Loss here minus loss printed, in percentage points."""
-
-    here: Interval
-    printed: Interval
-
-    @property
-    def difference(self) -> Interval:
-        """Its interval holds the sampling error here and the rounding of the printed numbers."""
-        return Interval(
-            self.here.value - self.printed.value, self.here.low - self.printed.high, self.here.high - self.printed.low
-        )
+def difference(here: Interval, printed: Interval) -> Interval:
+    """Loss here minus loss printed; its interval holds the sampling error here and the rounding of what is printed."""
+    return Interval(here.value - printed.value, here.low - printed.high, here.high - printed.low)
 
 
 def loss_samples(sample: Sample, full: Sample, higher_is_better: bool) -> Array | None:
     """Loss of ``sample`` against ``full`` on the same sequences [1 + R]: itself, then under every resample.
 
-    Positive is worse; None where full precision is 0. Both are drawn together, so that what they share cancels.
+    Positive is worse; None where full precision is 0 in some resample. Both are drawn together, so that what they share
+    cancels. Raises UserError where they were scored on different sequences.
     """
+    if sample.names != full.names:
+        raise UserError("a row and its full precision were scored on different sequences and cannot be compared")
     reference = full.resampled
-    if sample.names != full.names or not (reference > 0).all():
+    if not (reference > 0).all():
         return None
     change = 100 * (sample.resampled - reference) / reference
     return -change if higher_is_better else change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.papers.comparison import Comparison, Read
-from fgq_bench.reporting.papers.layout import Layout, PaperColumn, PaperRow, Place
+from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, Place, read_published
 from fgq_bench.reporting.papers.measures import Measured, Sources, measure_of
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.reporting.statistics import Interval
@@ -15,7 +15,7 @@ HERE, PRINTED, DIFFERENCE = "here", "printed", "difference"
 _SIDE_BY_SIDE = 2  # columns of a data set up to which all data sets share a table
 _LINES = (
     "'printed' is the paper's number as printed, 'here' this project's, of the row named. Loss: how much worse than full "
-    "precision of the same source, in percent of it (negative: better). Brackets here: 95 % interval, paired bootstrap "
+    "precision of the same source, in percent of it (negative: better); none where that is 0 in some resample. Brackets here: 95 % interval, paired bootstrap "
     "over sequences; of a printed loss: what the rounding of the printed numbers allows. Difference: loss here minus "
     "loss printed, percentage points; absolute values of different data never mix. Bold: best at its scheme, with all "
     "that a paired bootstrap does not tell from it; underlined: second. Last lines: rank correlation of the losses, here and "
@@ -25,7 +25,7 @@ _LINES = (
 
 def build_paper(layout: Layout, read: Read, store: Store) -> list[Table]:
     """One table per published data set, or a single one where each has at most two columns."""
-    sources = Sources.read(layout.card, store, stored_sizes(read))
+    sources = Sources.read(layout, store, stored_sizes(read))
     groups: dict[str, list[PaperColumn]] = {}
     for column in layout.columns:
         groups.setdefault(column.first.printed.dataset, []).append(column)
@@ -58,7 +58,13 @@ class _Builder:
         slug = "-".join(
             [card.name, *(("".join(ch if ch.isalnum() else "-" for ch in dataset.lower()),) if dataset else ())]
         )
-        return Table(slug, dataset or card.title, self._caption(), ["Method", "Scheme", "What", *heads], body)
+        return Table(
+            slug,
+            f"{card.title}: {dataset}" if dataset else card.title,
+            self._caption(),
+            ["Method", "Scheme", "What", *heads],
+            body,
+        )
 
     def _marks(self, column: PaperColumn) -> dict[str, str]:
         """``best`` or ``second`` by the row's text."""
@@ -149,8 +155,23 @@ class _Builder:
             texts.append(f"Times, bytes and costs: model {card.model}; {'; '.join(self.where)}.")
         foreign = dict.fromkeys(row.method for row in self.layout.rows if row.text is None)
         if foreign and not card.not_here:
-            texts.append(f"Printed only, no methods of this project: {', '.join(foreign)}.")
+            texts.append(f"Printed only, not in this project: {', '.join(foreign)}.")
+        texts += self._references()
         return " ".join([*texts, _LINES])
+
+    def _references(self) -> list[str]:
+        """What losses are against, where the table itself has no row of full precision."""
+        if any(row.text == FULL_PRECISION for row in self.layout.rows) or self.layout.card.not_here:
+            return []
+        texts = []
+        for column in self.columns:
+            full = read_published().full_precision(column.first) if "." in column.first.metric else None
+            if full is not None and column.place is not None and column.column is not None:
+                row = self.read[column.place][FULL_PRECISION]
+                here = row.text(column.column, row.sample(column.column)) + _unit(column.column)
+                there = f"{full.printed.value} {full.printed.unit}".removesuffix(" fraction")
+                texts.append(f"Full precision of {column.heading}: {here} here, {there} printed in {full.table}.")
+        return texts
 
     def _title(self, place: Place) -> str:
         return next(iter(self.read[place].values())).runs[0].dataset.card.title
