@@ -1,14 +1,15 @@
-"""The trunk of VGGT and of pi3: a patch encoder, then blocks that see one frame and blocks that see all, in turn."""
+"""What VGGT and pi3 have in common: a patch encoder, then blocks that see one frame and blocks that see all, in turn."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.models.interface import Step, call_stage, token_types
+from fgq_bench.models.interface import ReconstructionModel, Step, call_stage, token_types
 from fgq_bench.models.layers import Rotary, rotary_2d
 from fgq_bench.models.vit import VisionTransformer, normalize_images
 
@@ -128,3 +129,19 @@ class Alternating(nn.Module, ABC):
         while (step := self.next_block(at)) is not None:
             at = self.after_block(at, call_stage(step.module, step.x, step.rotary))
         return dict(at.levels)
+
+
+class AlternatingModel(ReconstructionModel):
+    """A model whose heads read levels of an alternating trunk; ``heads`` names the modules behind it."""
+
+    heads: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def trunk(self) -> Alternating:
+        """The patch encoder and the alternating blocks, without any head."""
+
+    @property
+    @abstractmethod
+    def kept_levels(self) -> tuple[int, ...]:
+        """Levels of the trunk that some head reads; all others are freed during the forward pass."""

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgq_bench.errors import UserError
+from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import ModelConfig, ReconstructionModel
 from fgq_bench.models.pi3 import Pi3Config
 from fgq_bench.models.precision import stored_dtypes
@@ -159,7 +160,7 @@ def check_keys(path: Path, found: Mapping[str, Entry], expected: Mapping[str, Te
         raise UserError(f"{path}: not a checkpoint of this model: {'; '.join(problems)}")
 
 
-def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> ReconstructionModel:
+def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> AlternatingModel:
     """Load a model in evaluation mode with frozen weights, stored for the precision in which it is evaluated.
 
     A ``float32`` model's weights are all fp32. Of a ``bfloat16`` one those that autocast would cast are bf16, all else

@@ -16,7 +16,7 @@ from fgq_bench.models.layers import Rotary
 from fgq_bench.models.predictions import Predictions
 
 if TYPE_CHECKING:
-    from fgq_bench.models.alternating import Alternating
+    from fgq_bench.models.alternating import AlternatingModel
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transformer block
@@ -81,7 +81,7 @@ class ModelConfig(ABC):
         """Tokens of a frame that are no patches."""
 
     @abstractmethod
-    def build(self) -> ReconstructionModel:
+    def build(self) -> AlternatingModel:
         """A network of these sizes with random weights."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,34 +96,22 @@ class ModelConfig(ABC):
 
 
 class ReconstructionModel(nn.Module, ABC):
-    """Images to cameras, depth and points, in stages: transformer blocks, then the whole camera head.
+    """Images to cameras, depth and points, in stages: transformer blocks, then the camera head or its decoder.
 
     A forward pass is ``begin``, then ``next_stage`` and ``advance`` in turn until no stage is left, then ``finish``
     (the dense heads). States are values: whoever holds one may run the rest of the network from there, as often as
     he likes (``resume``), with the outputs of changed stages.
 
     ``components`` maps each part of the network to prefixes of its parameter names; the first match wins.
-    ``autocast`` are prefixes of the names that an autocast context around a pass reaches, ``heads`` the modules behind
-    the alternating blocks, ``ignored`` prefixes of a public checkpoint's keys that are never read.
-    ``has_camera_token`` says whether the pose is read from a token of its own.
+    ``autocast`` are prefixes of the names that an autocast context around a pass reaches, ``ignored`` those of a public
+    checkpoint's keys that are never read. ``has_camera_token``: the pose is read from a token of its own.
     """
 
     components: ClassVar[dict[str, tuple[str, ...]]]
     autocast: ClassVar[tuple[str, ...]]
-    heads: ClassVar[tuple[str, ...]]
     ignored: ClassVar[tuple[str, ...]] = ()
     has_camera_token: ClassVar[bool]
     config: ModelConfig
-
-    @property
-    @abstractmethod
-    def trunk(self) -> Alternating:
-        """The patch encoder and the alternating blocks, without any head."""
-
-    @property
-    @abstractmethod
-    def kept_levels(self) -> tuple[int, ...]:
-        """Levels of the trunk that some head reads; all others are freed during the forward pass."""
 
     @abstractmethod
     def linear_groups(self) -> dict[str, list[str]]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.geometry import compose_rigid, encode_pose, invert_rigid, transform_points
-from fgq_bench.models.alternating import Alternating, NamedBlock, Pass
-from fgq_bench.models.interface import ROLES, ModelConfig, ReconstructionModel, Step
+from fgq_bench.models.alternating import Alternating, AlternatingModel, NamedBlock, Pass
+from fgq_bench.models.interface import ROLES, ModelConfig, Step
 from fgq_bench.models.layers import Block, at_least_float32
 from fgq_bench.models.pi3_heads import ExpertDecoder, PixelHead, PoseHead
 from fgq_bench.models.predictions import Predictions
@@ -106,7 +106,7 @@ class Pi3Pass:
     camera: Tensor | None = None  # the camera decoder's output [B * S, tokens, camera_dim]
 
 
-class Pi3(ReconstructionModel, Alternating):
+class Pi3(AlternatingModel, Alternating):
     """Permutation-equivariant visual geometry learning (Wang et al., arXiv:2507.13347).
 
     No frame is special and no token is the camera's: registers are the same in all frames, poses are read from all
@@ -155,12 +155,12 @@ class Pi3(ReconstructionModel, Alternating):
 
     @property
     def trunk(self) -> Alternating:
-        """See ``ReconstructionModel``."""
+        """See ``AlternatingModel``."""
         return self
 
     @property
     def kept_levels(self) -> tuple[int, ...]:
-        """See ``ReconstructionModel``."""
+        """See ``AlternatingModel``."""
         return (self.config.depth - 1,)
 
     @property
@@ -225,7 +225,9 @@ class Pi3(ReconstructionModel, Alternating):
         point, confidence, camera = (at_least_float32(each[:, start:]) for each in tokens)
         with torch.autocast(feature.device.type, enabled=False):
             maps = (activate_local(self.point_head(point, hw)), self.conf_head(confidence, hw)[..., 0])
-            local, logits, c2w = (each.unflatten(0, (at.batch, at.frames)) for each in (*maps, self.camera_head(camera)))
+            local, logits, c2w = (
+                each.unflatten(0, (at.batch, at.frames)) for each in (*maps, self.camera_head(camera))
+            )
         return Reconstruction(local, logits, c2w)
 
     @staticmethod

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fgq_bench.models.aggregator import Aggregator
-from fgq_bench.models.alternating import Pass
+from fgq_bench.models.alternating import AlternatingModel, Pass
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
-from fgq_bench.models.interface import ROLES, ModelConfig, ReconstructionModel, Step, token_types
+from fgq_bench.models.interface import ROLES, ModelConfig, Step, token_types
 from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
@@ -72,7 +72,7 @@ class VGGTPass:
     poses: list[Tensor] | None = None  # the camera head's output
 
 
-class VGGT(ReconstructionModel):
+class VGGT(AlternatingModel):
     """Visual Geometry Grounded Transformer (Wang et al., CVPR 2025), without its track head.
 
     >>> model = VGGT(VGGTConfig())          # VGGT-1B; see checkpoints.load_model for weights
@@ -102,12 +102,12 @@ class VGGT(ReconstructionModel):
 
     @property
     def trunk(self) -> Aggregator:
-        """See ``ReconstructionModel``."""
+        """See ``AlternatingModel``."""
         return self.aggregator
 
     @property
     def kept_levels(self) -> tuple[int, ...]:
-        """See ``ReconstructionModel``."""
+        """See ``AlternatingModel``."""
         return tuple(sorted({*self.config.dpt_levels, self.config.depth - 1}))
 
     def linear_groups(self) -> dict[str, list[str]]:
