@@ -21,7 +21,8 @@ from fgq_bench.models.vit import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
 class Pi3Config(ModelConfig):
     """Sizes of a π³; the defaults are those of yyfz233/Pi3.
 
-    ``depth`` counts levels, a frame block and a global block each; the expert decoders read both outputs of the last.
+    ``depth`` counts levels, a frame block and a global block each; the expert decoders read both outputs of the last
+    with heads as wide as the trunk's: their positions are the same.
     """
 
     dim: int = 1024
@@ -33,7 +34,6 @@ class Pi3Config(ModelConfig):
     vit_heads: int = 16
     vit_grid: int = 37
     expert_dim: int = 1024
-    expert_heads: int = 16
     expert_depth: int = 5
     camera_dim: int = 512
     layer_scale: float = 0.01
@@ -145,7 +145,7 @@ class Pi3(AlternatingModel, Alternating):
         )
 
         def expert(out: int) -> ExpertDecoder:
-            return ExpertDecoder(2 * c.dim, c.expert_dim, c.expert_heads, c.expert_depth, out)
+            return ExpertDecoder(2 * c.dim, c.expert_dim, c.expert_dim // self.head_dim, c.expert_depth, out)
 
         self.point_decoder, self.point_head = expert(c.expert_dim), PixelHead(c.expert_dim, 3, c.patch)
         self.conf_decoder, self.conf_head = expert(c.expert_dim), PixelHead(c.expert_dim, 1, c.patch)

@@ -30,7 +30,6 @@ MICRO_PI3 = Pi3Config(
     vit_heads=4,
     vit_grid=4,
     expert_dim=48,
-    expert_heads=4,
     expert_depth=2,
     camera_dim=24,
     image_size=56,
