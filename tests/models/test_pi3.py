@@ -25,7 +25,8 @@ from fgq_bench.latency.timing import Budget
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model
 from fgq_bench.models.interface import TOKEN_TYPES, block_names, run_stage
-from fgq_bench.models.pi3 import Pi3, Pi3Config, Reconstruction, fitted_intrinsics
+from fgq_bench.models.pi3 import Pi3, Pi3Config
+from fgq_bench.models.pi3_outputs import Reconstruction, fitted_intrinsics
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.models.vit import normalize_images
