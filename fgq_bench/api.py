@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
@@ -15,7 +15,6 @@ from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.models.checkpoints import load_model, model_hash
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import choose_precision
-from fgq_bench.models.vggt import VGGT
 from fgq_bench.predictions import predict
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.scheme import Scheme
@@ -24,11 +23,13 @@ from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import choose_tasks, find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
 
+NetworkT = TypeVar("NetworkT", bound=ReconstructionModel)
+
 __all__ = ["evaluate", "load_model", "load_quantized", "quantize"]
 
 
 def quantize(
-    model: VGGT,
+    model: ReconstructionModel,
     method: str,
     scheme: str,
     scope: str = "aa",
@@ -68,7 +69,7 @@ def quantize(
     return compile_model(resolved, model, parsed, scope, seed, header, data)
 
 
-def load_quantized(path: str | Path, model: VGGT, backend: str = "reference") -> VGGT:
+def load_quantized(path: str | Path, model: NetworkT, backend: str = "reference") -> NetworkT:
     """A copy of the float ``model`` with the quantized linears of file ``path``, executed by ``backend``.
 
     Raises:

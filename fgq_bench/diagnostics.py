@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.models.interface import shared_copy
+from fgq_bench.models.alternating import AlternatingModel
+from fgq_bench.models.interface import block_names, shared_copy
 from fgq_bench.models.layers import Rotary
-from fgq_bench.models.vggt import VGGT
+
+NetworkT = TypeVar("NetworkT", bound=AlternatingModel)
 
 
-def token_slices(model: VGGT) -> dict[str, slice]:
-    """Where each token type sits within a frame's tokens."""
-    start = model.aggregator.patch_start
-    return {"camera": slice(0, 1), "register": slice(1, start), "patch": slice(start, None)}
+def token_slices(model: AlternatingModel) -> dict[str, slice]:
+    """Where each token type that the model has sits within a frame's tokens."""
+    camera, start = model.trunk.camera_tokens, model.trunk.patch_start
+    slices = {"camera": slice(0, camera), "register": slice(camera, start), "patch": slice(start, None)}
+    return slices if camera else {token: where for token, where in slices.items() if token != "camera"}
 
 
 @torch.inference_mode()
-def token_magnitudes(model: VGGT, scenes: Iterable[Scene]) -> list[dict[str, Any]]:
+def token_magnitudes(model: AlternatingModel, scenes: Iterable[Scene]) -> list[dict[str, Any]]:
     """Mean and maximum |activation| of every alternating block's output, by token type, over ``scenes``.
 
     One row per block and type: block (F0, G0, F1, ... in the order they run), token, mean, max.
@@ -29,7 +32,7 @@ def token_magnitudes(model: VGGT, scenes: Iterable[Scene]) -> list[dict[str, Any
     slices = token_slices(model)
     totals: dict[tuple[str, str], list[float]] = {}
     for scene in scenes:
-        levels = model.aggregator(scene.images[None].to(model.device), tuple(range(model.config.depth)))
+        levels = model.trunk.levels(scene.images[None].to(model.device), tuple(range(model.trunk.depth)))
         for index, level in levels.items():
             for kind, half in zip("FG", level.float().abs().chunk(2, -1), strict=True):
                 for token, where in slices.items():
@@ -56,13 +59,13 @@ class OwnFrame(nn.Module):
         return out.reshape(batch, total, dim)
 
 
-def without_views(model: VGGT, image_hw: tuple[int, int]) -> VGGT:
-    """A copy that shares all weights but whose aggregator never compares frames (the camera head still sees all).
+def without_views(model: NetworkT, image_hw: tuple[int, int]) -> NetworkT:
+    """A copy that shares all weights but whose global blocks never compare frames (VGGT's camera head still sees all).
 
     If pose survives this, the model was guessing from single images.
     """
     blind = shared_copy(model)
-    tokens = model.aggregator.patch_start + (image_hw[0] // model.config.patch) * (image_hw[1] // model.config.patch)
-    blocks = [OwnFrame(block, tokens) for block in blind.aggregator.global_blocks]
-    blind.aggregator.global_blocks = nn.ModuleList(blocks)
+    tokens = model.trunk.patch_start + (image_hw[0] // model.config.patch) * (image_hw[1] // model.config.patch)
+    for name in block_names(model.linear_groups()["aa"])[1::2]:  # every second one is a global block
+        blind.set_submodule(name, OwnFrame(blind.get_submodule(name), tokens))
     return blind

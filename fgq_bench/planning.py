@@ -13,8 +13,8 @@ from fgq_bench.cards import DatasetCard, Scalar, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import Dataset, open_dataset
+from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.checkpoints import ModelSpec, find_model, load_model, model_hash
-from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
@@ -50,7 +50,7 @@ class LoadedModel:
     """A float model with its identity."""
 
     spec: ModelSpec
-    model: ReconstructionModel
+    model: AlternatingModel
     hash: str
 
     @classmethod

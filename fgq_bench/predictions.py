@@ -22,7 +22,7 @@ def predict(model: ReconstructionModel, scene: Scene, compute_dtype: str, fields
     """Run ``model`` on one sequence (never batched, so that no score can depend on a batch size).
 
     Args:
-        compute_dtype: ``float32``, or ``bfloat16`` for autocast around the aggregator.
+        compute_dtype: ``float32``, or ``bfloat16`` for autocast around the pass.
         fields: which predictions are kept; they are rounded as the cache stores them, cached or not.
     """
     device = model.device

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from samples import GOLDEN, MICRO
+from samples import GOLDEN, MICRO, MICRO_PI3
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
@@ -17,6 +17,7 @@ from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import load_model, save_model
+from fgq_bench.models.pi3 import Pi3
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 
 
@@ -34,7 +35,9 @@ def golden_metrics() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny() -> VGGT:
     """The embedded model."""
-    return load_model("vggt-tiny")
+    model = load_model("vggt-tiny")
+    assert isinstance(model, VGGT)
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +54,19 @@ def micro() -> VGGT:
 
 
 @pytest.fixture
+def micro_pi3() -> Pi3:
+    """A random small π³."""
+    torch.manual_seed(0)
+    return Pi3(MICRO_PI3).eval().requires_grad_(False)
+
+
+@pytest.fixture
 def stored_in_bf16(micro: VGGT, tmp_path: Path) -> VGGT:
     """``micro`` loaded as a model that is evaluated in bf16."""
     save_model(micro, tmp_path / "micro.safetensors", torch.float32)
-    return load_model("vggt-1b", str(tmp_path / "micro.safetensors"))
+    model = load_model("vggt-1b", str(tmp_path / "micro.safetensors"))
+    assert isinstance(model, VGGT)
+    return model
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class Stage:
         with watched_inputs({name: block}, lambda _, x: inputs.append(x)):
             for x in self.inputs:
                 self.run(x)
-        return Stage(name, block, inputs, None, self.token_types, self.compute_dtype)
+        return Stage(name, block, inputs, self.rotary, self.token_types, self.compute_dtype)
 
     def linears(self, targets: Iterable[str]) -> dict[str, nn.Linear]:
         """Those of ``targets`` that belong to this stage, by name."""

@@ -20,7 +20,6 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
 from fgq_bench.models.interface import TOKEN_TYPES, block_names
-from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.reporting.figures.fisher_maps import draw_fisher
 from fgq_bench.task_losses import TASKS
@@ -60,7 +59,7 @@ def dry_run(model: str, scope: str, sequences: int, frames: int, size: int | Non
     if pixels % spec.config.patch:
         raise UserError(f"--size {pixels}: must be a multiple of the patch size {spec.config.patch}")
     with torch.device("meta"):
-        network = VGGT(spec.config).eval()
+        network = spec.config.build().eval()
         images = torch.zeros(1, frames, 3, pixels, pixels)
     cost = estimate(network, target_linears(network, scope), sequences, images, device, spec.compute_dtype)
     if as_json:

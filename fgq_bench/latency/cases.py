@@ -16,8 +16,8 @@ from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import seat
 from fgq_bench.kernels.reference import execute
 from fgq_bench.kernels.registry import PEERS, Backend, find_backend
+from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import call_stage
-from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_factors
@@ -25,6 +25,7 @@ from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_
 BASELINE = "bf16"
 SUBJECTS = ("layers", "blocks", "aggregator", "model")
 BF16 = torch.bfloat16
+RunOf = Callable[[AlternatingModel, int, int], Callable[[], object]]  # of a model, frames and pixels
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _kronecker(width: int) -> Transform:
 class Arm:
     """A deployed network, with what is known of it: a variant of every case that runs networks."""
 
-    model: VGGT
+    model: AlternatingModel
     about: dict[str, Any]
 
 
@@ -158,7 +159,7 @@ def network_cases(subjects: Sequence[str], arms: Mapping[str, Arm], frames: Sequ
     """Blocks, aggregator and whole network (those that are among ``subjects``) on ``frames`` images of ``size`` pixels;
     images are random.
     """
-    runs: dict[str, Callable[[VGGT, int, int], Callable[[], object]]] = {"aggregator": _aggregator, "model": _whole}
+    runs: dict[str, RunOf] = {"aggregator": _aggregator, "model": _whole}
     for subject in subjects:
         for count in frames:
             about = {"frames": count, "image_size": size}
@@ -170,33 +171,31 @@ def network_cases(subjects: Sequence[str], arms: Mapping[str, Arm], frames: Sequ
                 yield Case(subject, f"{count}x{size}", about, partial(_variants, arms, runs[subject], count, size))
 
 
-def _variants(
-    arms: Mapping[str, Arm], run: Callable[[VGGT, int, int], Callable[[], object]], frames: int, size: int
-) -> dict[str, Variant]:
+def _variants(arms: Mapping[str, Arm], run: RunOf, frames: int, size: int) -> dict[str, Variant]:
     return {
         name: Variant(run(arm.model, frames, size), module=arm.model, about=arm.about) for name, arm in arms.items()
     }
 
 
-def _images(model: VGGT, frames: int, size: int) -> Tensor:
+def _images(model: AlternatingModel, frames: int, size: int) -> Tensor:
     generator = torch.Generator(model.device).manual_seed(0)
     return torch.rand(1, frames, 3, size, size, device=model.device, generator=generator).to(BF16)
 
 
-def _aggregator(model: VGGT, frames: int, size: int) -> Callable[[], object]:
-    return partial(model.aggregator, _images(model, frames, size), model.kept_levels)
+def _aggregator(model: AlternatingModel, frames: int, size: int) -> Callable[[], object]:
+    return partial(model.trunk.levels, _images(model, frames, size), model.kept_levels)
 
 
-def _whole(model: VGGT, frames: int, size: int) -> Callable[[], object]:
+def _whole(model: AlternatingModel, frames: int, size: int) -> Callable[[], object]:
     return partial(model, _images(model, frames, size))
 
 
 def _block_variants(arms: Mapping[str, Arm], kind: str, frames: int, size: int) -> dict[str, Variant]:
     variants = {}
     for name, arm in arms.items():
-        aggregator = arm.model.aggregator
-        block = (aggregator.frame_blocks if kind == "frame" else aggregator.global_blocks)[0]
-        rotaries = aggregator.rotary((size, size), frames, arm.model.device)
+        trunk = arm.model.trunk
+        block = trunk.level(0)[kind == "global"][1]
+        rotaries = trunk.rotary((size, size), frames, arm.model.device)
         tokens, rotary = rotaries[0][0].shape[0], rotaries[kind == "global"]
         shape = (frames, tokens) if kind == "frame" else (1, frames * tokens)
         generator = torch.Generator(arm.model.device).manual_seed(0)

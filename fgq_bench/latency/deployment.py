@@ -1,4 +1,4 @@
-"""A model as it would be deployed, in every arm alike: aggregator in bf16, heads in fp32 (as the official code has it)."""
+"""A model as it would be deployed, in every arm alike: bf16 where autocast reaches, fp32 elsewhere (as the official code)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import nn
 
 from fgq_bench.kernels.kernel import Kernel
-from fgq_bench.models.interface import ReconstructionModel, shared_copy
-from fgq_bench.models.vggt import VGGT, VGGTConfig
+from fgq_bench.models.alternating import AlternatingModel
+from fgq_bench.models.interface import ModelConfig, shared_copy
 
 RANDOM_SCALE = 0.02  # standard deviation of random weights
 
 
-def random_model(config: VGGTConfig, seed: int, device: torch.device) -> VGGT:
-    """A VGGT of this size with random weights: its latency is that of a trained one, no checkpoint is needed."""
+def random_model(config: ModelConfig, seed: int, device: torch.device) -> AlternatingModel:
+    """A network of this size with random weights: its latency is that of a trained one, no checkpoint is needed."""
     with torch.device("meta"):
-        model = VGGT(config)
+        model = config.build()
     model = model.to_empty(device=device).eval().requires_grad_(False)
     generator = torch.Generator(device).manual_seed(seed)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -26,13 +26,14 @@ def random_model(config: VGGTConfig, seed: int, device: torch.device) -> VGGT:
     return model
 
 
-def deployed(model: ReconstructionModel) -> VGGT:
-    """A copy of a VGGT whose aggregator computes in bf16; float weights are cast, what kernels hold stays as it is."""
+def deployed(model: AlternatingModel) -> AlternatingModel:
+    """A copy that computes in bf16 where autocast would; float weights are cast, what kernels hold stays as it is."""
     copy = shared_copy(model)
-    assert isinstance(copy, VGGT)
-    kernels = [module for module in copy.aggregator.modules() if isinstance(module, Kernel)]
+    kernels = [module for module in copy.modules() if isinstance(module, Kernel)]
     inside = {id(part) for kernel in kernels for part in kernel.modules()}
-    for module in [module for module in copy.aggregator.modules() if id(module) not in inside]:
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.to(torch.bfloat16), requires_grad=False))
+    for path, module in [(path, module) for path, module in copy.named_modules() if id(module) not in inside]:
+        for name, parameter in list(module.named_parameters(prefix=path, recurse=False)):
+            if name.startswith(model.autocast):
+                cast = nn.Parameter(parameter.to(torch.bfloat16), requires_grad=False)
+                setattr(module, name.rpartition(".")[2], cast)
     return copy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,19 +19,16 @@ from fgq_bench.latency.clocks import describe
 from fgq_bench.latency.memory import peak_memory, resident_by_component
 from fgq_bench.latency.roofline import Peaks, share
 from fgq_bench.latency.timing import Budget, Samples, kernel_names, measure, ratio
-from fgq_bench.models.camera_head import CameraHead
-from fgq_bench.models.dpt_head import DPTHead
+from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Attention
-from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.linear import QuantLinear, SplitLinear
 from fgq_bench.results import Result, content_key
 
 ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
 SLOW = 1.0  # seconds of a call from which on one pass is enough to see where time goes
-HEADS = ("camera_head.", "depth_head.", "point_head.")
 PARTS = {
-    Attention: "attention", nn.Linear: "linears", QuantLinear: "linears", SplitLinear: "linears", Kernel: "linears", SplitKernel: "linears", CameraHead: "heads",
-    DPTHead: "heads",
+    Attention: "attention", nn.Linear: "linears", QuantLinear: "linears", SplitLinear: "linears", Kernel: "linears",
+    SplitKernel: "linears",
 }  # fmt: skip
 
 
@@ -92,12 +90,12 @@ def _timed(samples: Samples, baseline: Samples) -> dict[str, Any]:
 def _examined(case: Case, variant: Variant, seconds: float, device: torch.device, peaks: Peaks) -> dict[str, Any]:
     assert variant.call is not None
     entry: dict[str, Any] = {}
-    if not isinstance(variant.module, VGGT):  # of a network they are those of its layers and blocks
+    if not isinstance(variant.module, AlternatingModel):  # of a network they are those of its layers and blocks
         entry["operators"] = kernel_names(variant.call, device)
     peak = peaks.int8_ops if variant.integer else peaks.bf16_flops
     if case.flops and variant.traffic and peak and peaks.bandwidth:
         entry["roofline"] = share(case.flops, variant.traffic, seconds, peak, peaks.bandwidth)
-    if isinstance(variant.module, VGGT):
+    if isinstance(variant.module, AlternatingModel):
         resident = resident_by_component(variant.module, variant.module.component_of)
         entry["resident_bytes"] = resident
         if (working := _working_bytes(variant, device)) is not None:
@@ -134,7 +132,7 @@ def _labels(module: nn.Module) -> Iterator[None]:
         if isinstance(kernel, IntegerKernel):
             kernel.quantize = annotated("quantise")(kernel.quantize)  # type: ignore[method-assign]
     try:
-        with annotate_modules(module, _label):
+        with annotate_modules(module, partial(_label, module.heads if isinstance(module, AlternatingModel) else ())):
             yield
     finally:
         for kernel in kernels:
@@ -142,7 +140,9 @@ def _labels(module: nn.Module) -> Iterator[None]:
             kernel.__dict__.pop("quantize", None)
 
 
-def _label(name: str, module: nn.Module) -> str | None:
-    if name.startswith(HEADS):
+def _label(heads: tuple[str, ...], name: str, module: nn.Module) -> str | None:
+    if name in heads:
+        return "heads"
+    if name.partition(".")[0] in heads:
         return None  # inside a head: the head's own label holds
     return next((label for kind, label in PARTS.items() if isinstance(module, kind)), None)

@@ -16,13 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgq_bench.errors import UserError
+from fgq_bench.models.alternating import AlternatingModel
+from fgq_bench.models.interface import ModelConfig, ReconstructionModel
+from fgq_bench.models.pi3 import Pi3Config
 from fgq_bench.models.precision import stored_dtypes
 from fgq_bench.models.tiny import TINY
-from fgq_bench.models.vggt import VGGT, VGGTConfig
+from fgq_bench.models.vggt import VGGTConfig
 from fgq_bench.suggest import unknown
 
 FILES = ("model.safetensors", "model.pt")
-IGNORED = ("track_head.",)  # VGGT-1B's tracker: never read
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class ModelSpec:
 
     name: str
     title: str
-    config: VGGTConfig
+    config: ModelConfig
     checkpoint: str  # hub id or path
-    compute_dtype: str  # "float32", or "bfloat16" for autocast around the aggregator
+    compute_dtype: str  # "float32", or "bfloat16" for autocast around the pass
     licence: str
     calibration: str | None  # manifest that methods are calibrated on unless another is asked for
 
@@ -60,6 +62,15 @@ MODELS = {
             "VGGT-1B (Wang et al., CVPR 2025)",
             VGGTConfig(),
             "facebook/VGGT-1B",
+            "bfloat16",
+            "CC BY-NC 4.0",
+            None,
+        ),
+        ModelSpec(
+            "pi3",
+            "π³ (Wang et al., arXiv:2507.13347)",
+            Pi3Config(),
+            "yyfz233/Pi3",
             "bfloat16",
             "CC BY-NC 4.0",
             None,
@@ -149,7 +160,7 @@ def check_keys(path: Path, found: Mapping[str, Entry], expected: Mapping[str, Te
         raise UserError(f"{path}: not a checkpoint of this model: {'; '.join(problems)}")
 
 
-def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> VGGT:
+def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> AlternatingModel:
     """Load a model in evaluation mode with frozen weights, stored for the precision in which it is evaluated.
 
     A ``float32`` model's weights are all fp32. Of a ``bfloat16`` one those that autocast would cast are bf16, all else
@@ -167,10 +178,9 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
     spec = find_model(name)
     path = resolve(checkpoint or spec.checkpoint)
     entries, metadata = open_checkpoint(path)
-    entries = {key: entry for key, entry in entries.items() if not key.startswith(IGNORED)}
-    config = VGGTConfig.from_dict(json.loads(metadata["config"])) if "config" in metadata else spec.config
     with torch.device("meta"):
-        model = VGGT(config)
+        model = _config(spec, metadata, path).build()
+    entries = {key: entry for key, entry in entries.items() if not key.startswith(model.ignored)}
     check_keys(path, entries, model.state_dict())
     dtypes = stored_dtypes(model, spec.compute_dtype)
     state = {key: entry.read().to(device, dtypes[key], copy=True) for key, entry in entries.items()}
@@ -178,13 +188,23 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
     return model.eval().requires_grad_(False)
 
 
-def save_model(model: VGGT, path: Path, dtype: torch.dtype = torch.float16) -> None:
+def _config(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelConfig:
+    """Sizes that the checkpoint's metadata state, else those of ``spec``; UserError where they are another family's."""
+    if "config" not in metadata:
+        return spec.config
+    try:
+        return spec.config.from_dict(json.loads(metadata["config"]))
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: not a checkpoint of {spec.name}: its configuration is another model's") from None
+
+
+def save_model(model: ReconstructionModel, path: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write weights and configuration as safetensors."""
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path, {"config": json.dumps(model.config.to_dict())})
 
 
-def model_hash(model: VGGT) -> str:
+def model_hash(model: ReconstructionModel) -> str:
     """SHA-256 over the configuration and every weight: the model's identity in result keys."""
     digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
     for key, value in sorted(model.state_dict().items()):

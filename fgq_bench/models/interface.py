@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.errors import UserError
 from fgq_bench.models.layers import Rotary
 from fgq_bench.models.predictions import Predictions
+
+if TYPE_CHECKING:
+    from fgq_bench.models.alternating import AlternatingModel
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transformer block
@@ -61,23 +66,59 @@ def token_types(camera: int, registers: int, total: int, device: torch.device) -
     return types
 
 
+class ModelConfig(ABC):
+    """Sizes of a model: every family of networks has a frozen dataclass of plain values and tuples, with these fields."""
+
+    dim: int  # width of the alternating blocks
+    patch: int  # pixels
+    registers: int  # per frame
+    layer_scale: float  # initial value
+    image_size: int  # pixels, of a square image as in training
+
+    @property
+    @abstractmethod
+    def special_tokens(self) -> int:
+        """Tokens of a frame that are no patches."""
+
+    @abstractmethod
+    def build(self) -> AlternatingModel:
+        """A network of these sizes with random weights."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Inverse of ``to_dict``; raises TypeError on an unknown key."""
+        make: Callable[..., Self] = cls
+        return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
 class ReconstructionModel(nn.Module, ABC):
-    """Images to cameras, depth and points, in stages: transformer blocks, then the whole camera head.
+    """Images to cameras, depth and points, in stages: transformer blocks, then the camera head or its decoder.
 
     A forward pass is ``begin``, then ``next_stage`` and ``advance`` in turn until no stage is left, then ``finish``
     (the dense heads). States are values: whoever holds one may run the rest of the network from there, as often as
     he likes (``resume``), with the outputs of changed stages.
 
-    ``components`` maps each part of the network to the prefix of its parameter names; the first match wins.
-    ``autocast`` is the prefix of the modules that an autocast context around a pass reaches.
+    ``components`` maps each part of the network to prefixes of its parameter names; the first match wins.
+    ``autocast`` are prefixes of the names that an autocast context around a pass reaches, ``ignored`` those of a public
+    checkpoint's keys that are never read. ``has_camera_token``: the pose is read from a token of its own.
     """
 
-    components: ClassVar[dict[str, str]]
-    autocast: ClassVar[str]
+    components: ClassVar[dict[str, tuple[str, ...]]]
+    autocast: ClassVar[tuple[str, ...]]
+    ignored: ClassVar[tuple[str, ...]] = ()
+    has_camera_token: ClassVar[bool]
+    config: ModelConfig
 
     @abstractmethod
     def linear_groups(self) -> dict[str, list[str]]:
-        """Names of the linears that may be quantized, by group: ``aa``, ``camera``, ``dino``."""
+        """Names of the linears that may be quantized, by group: ``aa``, ``camera``, ``dino``.
+
+        ``aa`` lists a frame block, then the global block of its level, level by level.
+        """
 
     @abstractmethod
     def begin(self, images: Tensor, dense: bool = True) -> State:
@@ -98,9 +139,13 @@ class ReconstructionModel(nn.Module, ABC):
     def finish(self, state: State) -> Predictions:
         """Predictions of a pass (begun with ``dense``) in which no stage is left."""
 
-    @abstractmethod
     def add_camera_tokens(self, tokens: Tensor) -> None:
-        """Show the camera head ``tokens`` [n, 2C] behind those of the frames, in every later pass."""
+        """Show the camera head ``tokens`` [n, 2C] behind those of the frames, in every later pass.
+
+        Raises:
+            UserError: this model has no camera token.
+        """
+        raise UserError(f"{type(self).__name__} has no camera token: its camera head cannot be shown any")
 
     def run_stages(self, state: State) -> State:
         """The pass after all stages that are left."""
@@ -122,8 +167,8 @@ class ReconstructionModel(nn.Module, ABC):
 
     def component_of(self, name: str) -> str:
         """Component of the parameter ``name``; raises KeyError where none matches."""
-        for component, prefix in self.components.items():
-            if name.startswith(prefix):
+        for component, prefixes in self.components.items():
+            if name.startswith(prefixes):
                 return component
         raise KeyError(name)
 

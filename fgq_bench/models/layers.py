@@ -93,7 +93,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: x + ls1(attn(norm1 x)), then x + ls2(mlp(norm2 x))."""
+    """Pre-norm transformer block: x + ls1(attn(norm1 x)), then x + ls2(mlp(norm2 x)).
+
+    ``layer_scale`` is the initial value of ls1 and ls2; None leaves them out.
+    """
 
     def __init__(
         self,
@@ -102,16 +105,20 @@ class Block(nn.Module):
         *,
         eps: float,
         qk_norm: bool = False,
-        layer_scale: float = 0.01,
+        layer_scale: float | None = 0.01,
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
+
+        def scale() -> nn.Module:
+            return nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, qk_norm)
-        self.ls1 = LayerScale(dim, layer_scale)
+        self.ls1 = scale()
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, mlp_ratio * dim)
-        self.ls2 = LayerScale(dim, layer_scale)
+        self.ls2 = scale()
 
     def forward(self, x: Tensor, rotary: Rotary | None = None) -> Tensor:
         """Map tokens ``x`` [B, tokens, dim] to the same shape."""

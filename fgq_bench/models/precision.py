@@ -10,7 +10,7 @@ from torch import nn
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ModuleT, ReconstructionModel
 
-CAST = (nn.Linear, nn.Conv2d)  # of the modules that aggregators are made of, those whose parameters autocast casts
+CAST = (nn.Linear, nn.Conv2d)  # of the modules that autocast reaches, those whose parameters autocast casts
 
 
 def evaluation_precision(device: torch.device, compute_dtype: str) -> torch.autocast:
@@ -19,12 +19,12 @@ def evaluation_precision(device: torch.device, compute_dtype: str) -> torch.auto
 
 
 def stored_dtypes(model: ReconstructionModel, compute_dtype: str) -> dict[str, torch.dtype]:
-    """Dtype of every parameter of a model that is evaluated in ``compute_dtype``, by name.
+    """Dtype of every stored tensor of a model that is evaluated in ``compute_dtype``, by name.
 
     All are fp32, but under autocast those that it casts to bf16 at every use: stored so from the start they take half
     the bytes, and not a bit of any output changes.
     """
-    dtypes = {name: torch.float32 for name, _ in model.named_parameters()}
+    dtypes = dict.fromkeys(model.state_dict(), torch.float32)
     if compute_dtype == "bfloat16":
         for path, module in model.named_modules():
             if isinstance(module, CAST) and path.startswith(model.autocast):

@@ -13,7 +13,7 @@ class Predictions:
 
     pose_enc: Tensor  # [B, S, 9] translation, quaternion xyzw, fov_h, fov_w; w2c
     depth: Tensor  # [B, S, H, W] z-depth
-    depth_conf: Tensor  # [B, S, H, W]
-    points: Tensor  # [B, S, H, W, 3] from the point head
-    points_conf: Tensor  # [B, S, H, W]
+    depth_conf: Tensor  # [B, S, H, W] positive, on a scale of each model's own
+    points: Tensor  # [B, S, H, W, 3] in the world, from the point head
+    points_conf: Tensor  # [B, S, H, W] likewise
     pose_enc_iterations: list[Tensor]  # every refinement step, [B, S, 9]

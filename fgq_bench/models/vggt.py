@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from fgq_bench.models.aggregator import Aggregator, Pass
+from fgq_bench.models.aggregator import Aggregator
+from fgq_bench.models.alternating import AlternatingModel, Pass
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
-from fgq_bench.models.interface import ROLES, ReconstructionModel, Step, token_types
+from fgq_bench.models.interface import ROLES, ModelConfig, Step, token_types
 from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
 
 
 @dataclass(frozen=True)
-class VGGTConfig:
+class VGGTConfig(ModelConfig):
     """Sizes of a VGGT; the defaults are VGGT-1B's.
 
     ``dpt_levels`` are the levels (frame block + global block) that the two dense heads read; the camera head reads
@@ -41,17 +42,14 @@ class VGGTConfig:
     layer_scale: float = 0.01
     image_size: int = 518
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-ready values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+    @property
+    def special_tokens(self) -> int:
+        """See ``ModelConfig``: camera token and registers."""
+        return 1 + self.registers
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> VGGTConfig:
-        """Inverse of ``to_dict``; raises TypeError on an unknown key."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
+    def build(self) -> VGGT:
+        """See ``ModelConfig``."""
+        return VGGT(self)
 
 
 def activate_depth(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,33 +72,42 @@ class VGGTPass:
     poses: list[Tensor] | None = None  # the camera head's output
 
 
-class VGGT(ReconstructionModel):
+class VGGT(AlternatingModel):
     """Visual Geometry Grounded Transformer (Wang et al., CVPR 2025), without its track head.
 
     >>> model = VGGT(VGGTConfig())          # VGGT-1B; see checkpoints.load_model for weights
     >>> predictions = model(torch.rand(1, 4, 3, 518, 518))
     """
 
-    components: ClassVar[dict[str, str]] = {
-        "dino": "aggregator.patch_embed.",
-        "aa": "aggregator.",
-        "camera": "camera_head.",
-        "heads": "",
+    components: ClassVar[dict[str, tuple[str, ...]]] = {
+        "dino": ("aggregator.patch_embed.",),
+        "aa": ("aggregator.",),
+        "camera": ("camera_head.",),
+        "heads": ("",),
     }
-    autocast: ClassVar[str] = "aggregator."
+    autocast: ClassVar[tuple[str, ...]] = ("aggregator.",)
+    heads: ClassVar[tuple[str, ...]] = ("camera_head", "depth_head", "point_head")
+    ignored: ClassVar[tuple[str, ...]] = ("track_head.",)
+    has_camera_token: ClassVar[bool] = True
+    config: VGGTConfig
 
     def __init__(self, config: VGGTConfig) -> None:
         super().__init__()
         self.config = c = config
-        vit = VisionTransformer(c.dim, c.vit_heads, c.vit_depth, c.patch, c.vit_grid, 4, c.layer_scale)
+        vit = VisionTransformer(c.dim, c.vit_heads, c.vit_depth, c.patch, c.vit_grid, 4, c.layer_scale, mask_token=True)
         self.aggregator = Aggregator(c.dim, c.heads, c.depth, c.registers, vit, c.layer_scale)
         self.camera_head = CameraHead(2 * c.dim, c.camera_heads, c.camera_depth, c.layer_scale)
         self.point_head = DPTHead(2 * c.dim, c.dpt_features, c.dpt_channels, 4, c.patch)
         self.depth_head = DPTHead(2 * c.dim, c.dpt_features, c.dpt_channels, 2, c.patch)
 
     @property
+    def trunk(self) -> Aggregator:
+        """See ``AlternatingModel``."""
+        return self.aggregator
+
+    @property
     def kept_levels(self) -> tuple[int, ...]:
-        """Levels that some head reads; all others are freed during the forward pass."""
+        """See ``AlternatingModel``."""
         return tuple(sorted({*self.config.dpt_levels, self.config.depth - 1}))
 
     def linear_groups(self) -> dict[str, list[str]]:
@@ -121,15 +128,12 @@ class VGGT(ReconstructionModel):
 
     def begin(self, images: Tensor, dense: bool = True) -> VGGTPass:
         """See ``ReconstructionModel``; raises ValueError unless H and W are multiples of the patch size."""
-        height, width = images.shape[-2:]
-        if height % self.config.patch or width % self.config.patch:
-            raise ValueError(f"image size {height}x{width} is not a multiple of the patch size {self.config.patch}")
         keep = self.kept_levels if dense else (self.config.depth - 1,)
-        return VGGTPass(self.aggregator.begin(images, keep), (height, width))
+        return VGGTPass(self.aggregator.start(images, keep), (images.shape[-2], images.shape[-1]))
 
     def next_stage(self, state: VGGTPass) -> Step | None:
         """See ``ReconstructionModel``; stages: ViT blocks, frame and global blocks in turn, the camera head."""
-        block = self.aggregator.next_block(state.aggregator, "aggregator")
+        block = self.aggregator.next_block(state.aggregator, "aggregator.")
         if block is not None or state.poses is not None:
             return block
         camera = at_least_float32(self._level(state, self.config.depth - 1)[:, :, 0])
@@ -138,9 +142,9 @@ class VGGT(ReconstructionModel):
 
     def advance(self, state: VGGTPass, output: Any) -> VGGTPass:
         """See ``ReconstructionModel``."""
-        if self.aggregator.next_block(state.aggregator, "") is None:
+        if self.aggregator.next_block(state.aggregator) is None:
             return replace(state, poses=output)
-        return replace(state, aggregator=self.aggregator.advance(state.aggregator, output))
+        return replace(state, aggregator=self.aggregator.after_block(state.aggregator, output))
 
     def finish(self, state: VGGTPass) -> Predictions:
         """See ``ReconstructionModel``; the dense heads run in fp32, as in the official code."""

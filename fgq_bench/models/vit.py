@@ -39,11 +39,20 @@ class PatchProjection(nn.Module):
 class VisionTransformer(nn.Module):
     """DINOv2 ViT with registers: ``embed``, every one of ``blocks``, ``finish``; the network runs them as stages.
 
-    ``mask_token`` is kept because the public checkpoint stores it; inference never reads it.
+    Some public checkpoints store a ``mask_token``, which inference never reads: with it, their keys are this module's.
     """
 
     def __init__(
-        self, dim: int, heads: int, depth: int, patch: int, grid: int, registers: int, layer_scale: float
+        self,
+        dim: int,
+        heads: int,
+        depth: int,
+        patch: int,
+        grid: int,
+        registers: int,
+        layer_scale: float,
+        *,
+        mask_token: bool,
     ) -> None:
         super().__init__()
         self.patch, self.grid = patch, grid
@@ -51,7 +60,7 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 1e-6)
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + grid * grid, dim) * 0.02)
         self.register_tokens = nn.Parameter(torch.randn(1, registers, dim) * 1e-6)
-        self.mask_token = nn.Parameter(torch.zeros(1, dim))
+        self.register_parameter("mask_token", nn.Parameter(torch.zeros(1, dim)) if mask_token else None)
         self.blocks = nn.ModuleList(Block(dim, heads, eps=1e-6, layer_scale=layer_scale) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 

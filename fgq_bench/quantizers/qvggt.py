@@ -61,7 +61,13 @@ class QVGGT(Quantizer):
     options: Options
 
     def quantize(self, job: Job) -> QuantizedModel:
-        """See ``Quantizer``; raises UserError for a published list that is not this model's."""
+        """See ``Quantizer``; raises UserError for a published list that is not this model's, and for a compensation
+        token where there are no camera tokens.
+        """
+        if self.options.compensation and not job.model.has_camera_token:
+            raise UserError(
+                f"qvggt: {type(job.model).__name__} has no camera tokens to compensate; use compensation = false"
+            )
         protected = self.protected(job)
         targets = [
             name for name in job.targets

@@ -134,7 +134,7 @@ def test_deployed_models_compute_in_bf16_and_leave_kernels_alone(micro_config: V
             return x
 
     model = random_model(micro_config, 0, torch.device("cpu"))
-    block = model.aggregator.frame_blocks[0]
+    block = model.get_submodule("aggregator.frame_blocks.0")
     fc1 = block.get_submodule("mlp.fc1")
     assert isinstance(fc1, torch.nn.Linear)
     mlp = block.get_submodule("mlp")

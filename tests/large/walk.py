@@ -114,7 +114,9 @@ class Walk:
         }  # fmt: skip
 
     def _model(self) -> VGGT:
-        return api.load_model("vggt-1b", str(self.folder))
+        model = api.load_model("vggt-1b", str(self.folder))
+        assert isinstance(model, VGGT)
+        return model
 
     def _calibration(self, model: VGGT) -> Calibration:
         clips = CalibrationClips(load_manifest(str(self.manifest)), {})

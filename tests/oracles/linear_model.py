@@ -29,8 +29,8 @@ class Linear(ReconstructionModel):
     orders of magnitude over the channels, each in an order of its own.
     """
 
-    components: ClassVar[dict[str, str]] = {"aa": ""}
-    autocast: ClassVar[str] = ""
+    components: ClassVar[dict[str, tuple[str, ...]]] = {"aa": ("",)}
+    autocast: ClassVar[tuple[str, ...]] = ("",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +78,3 @@ class Linear(ReconstructionModel):
         points = points + torch.tensor([9.0, 0, 0])
         sure = torch.ones_like(depth)
         return Predictions(pose, depth, sure, points, sure, [pose])
-
-    def add_camera_tokens(self, tokens: Tensor) -> None:
-        raise NotImplementedError

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from double_precision import DoubleClips, stir_norms
 
 from fgq_bench import api
 from fgq_bench.calibration.calibration import Calibration
-from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 from fgq_bench.cards import MethodCard, Scalar, card_names, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.placement import install
@@ -118,7 +117,7 @@ def test_before_rounding_the_model_is_unchanged(
     config = replace(micro_config, dim=width, depth=2, dpt_levels=(0, 0, 1, 1), layer_scale=0.5)
     model = VGGT(config).eval().requires_grad_(False).double()
     stir_norms(model)
-    clips = SmallClips(manifest)
+    clips = DoubleClips(manifest)
     data = Calibration(model, "test", clips, "float64", tmp_path)
     overrides = {**short(method), **({"block_bits": 0} if method.endswith("block-bits") else {})}
     overrides |= {"fold": "v"} if method == "smoothquant" else {}
@@ -129,24 +128,6 @@ def test_before_rounding_the_model_is_unchanged(
     for name in ("pose_enc", "depth", "points"):
         expected, found = getattr(model(images), name), getattr(changed(images), name)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-class SmallClips(CalibrationClips):
-    """The test manifest's clips in float64."""
-
-    def __init__(self, manifest: Path) -> None:
-        super().__init__(load_manifest(str(manifest)), {})
-
-    def __iter__(self) -> Iterator[Any]:
-        return (clip.double() for clip in super().__iter__())
-
-
-def stir_norms(model: VGGT) -> None:
-    """Give every LayerNorm a weight and bias of its own, so that a wrong fold cannot hide."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.LayerNorm) and module.elementwise_affine:
-            module.weight.add_(0.3 * torch.randn_like(module.weight))
-            module.bias.add_(0.3 * torch.randn_like(module.bias))
 
 
 @pytest.mark.parametrize("method", ["quarot", "quarot:gptq"])

@@ -69,7 +69,7 @@ def _rows(result: Result) -> int:
     """Rows of the inputs of a network's linears: tokens of all frames."""
     c = result.conditions
     config = MODELS[c["model"]["name"]].config
-    return int(c["frames"] * ((c["image_size"] // config.patch) ** 2 + 1 + config.registers))
+    return int(c["frames"] * ((c["image_size"] // config.patch) ** 2 + config.special_tokens))
 
 
 def _parts_table(setting: Setting, results: list[Result]) -> Table:
