@@ -45,19 +45,29 @@ def test_latex_escapes_and_marks() -> None:
     assert escape_latex("δ<1.25") == r"$\delta$$<$1.25"
 
 
-@pytest.mark.skipif(
-    shutil.which("pdflatex") is None, reason="pdflatex is not installed (apt install texlive-latex-extra)"
+needs_latex = pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="pdflatex is not installed (apt install texlive-latex-recommended)"
 )
-def test_latex_compiles(tmp_path: Path) -> None:
-    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
-    (tmp_path / "t.tex").write_text(head + to_latex(TABLE) + "\\end{document}\n")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+
+
+def compile_latex(folder: Path, body: str) -> None:
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\extrafloats{200}\\begin{document}\n"
+    (folder / "t.tex").write_text(head + body + "\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@needs_latex
+def test_latex_compiles(tmp_path: Path) -> None:
+    compile_latex(tmp_path, to_latex(TABLE))
+
+
+@needs_latex
+def test_every_committed_table_compiles(tmp_path: Path) -> None:
+    paths = sorted(LATEST.glob("*.tex"))
+    assert len(paths) > 40
+    compile_latex(tmp_path, "".join(f"\\input{{{path}}}\\clearpage\n" for path in paths))
 
 
 def test_csv_round_trip() -> None:
