@@ -151,6 +151,8 @@ class _Builder:
         )
         if own:
             texts.append("; ".join(own) + ".")
+        if card.calibration is not None:
+            texts.append(f"Rows without @ are calibrated on {card.calibration}.")
         if self.where:
             texts.append(f"Times, bytes and costs: model {card.model}; {'; '.join(self.where)}.")
         foreign = dict.fromkeys(row.method for row in self.layout.rows if row.text is None)
