@@ -18,7 +18,7 @@ from fgq_bench.reporting.latency.report import latency_tables, write_latency_rep
 from fgq_bench.reporting.missing import Gap, find_gaps
 from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports
+from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports, root_options
 from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Result, Store
 
@@ -57,9 +57,7 @@ def render(
     cache = PredictionCache(results.parent / "cache" / "predictions")
     measured = latency_tables(store) if name == LATENCY or (name is None and model is None) else []
     if not reports and not measured:
-        needs = (
-            f"; what scores data in files needs {' '.join(f'--root {each}=PATH' for each in absent)}" if absent else ""
-        )
+        needs = f"; what scores data in files needs {root_options(absent)}" if absent else ""
         raise UserError(
             f"{results}: no result of {'latency' if name == LATENCY else 'any report'} is stored here{needs}"
         )

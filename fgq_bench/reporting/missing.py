@@ -17,7 +17,14 @@ from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, layout
 from fgq_bench.reporting.papers.measures import Sources, frames_of, measure_of
 from fgq_bench.reporting.papers.tables import stored_sizes
-from fgq_bench.reporting.reports import arguments_of, folders_missing, plain_parts, plan_reports, read_places
+from fgq_bench.reporting.reports import (
+    arguments_of,
+    folders_missing,
+    plain_parts,
+    plan_reports,
+    read_places,
+    root_options,
+)
 from fgq_bench.reporting.rows import RowText
 from fgq_bench.results import Store
 
@@ -88,7 +95,7 @@ def _gaps(
         return
     runs: list[Run] = []
     if absent := folders_missing(card, roots):
-        needs = " ".join(f"--root {name}=PATH" for name in absent)
+        needs = root_options(absent)
         yield Gap(card.name, f"rows on {', '.join(absent)}", f"needs {needs}; see datasets/README.md", _asked(card))
     else:
         try:

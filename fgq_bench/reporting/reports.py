@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ def plain_parts(card: ReportCard) -> list[ReportCard]:
     return [card] if card.published is None else list(layout(card).parts().values())
 
 
+def root_options(names: Iterable[str]) -> str:
+    """The options that give the folders of data sets ``names``, to be filled in."""
+    return " ".join(f"--root {name}=PATH" for name in names)
+
+
 def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
     """Data sets of a report that lie in files and whose folder is not among ``roots``."""
     names = dict.fromkeys(name for part in plain_parts(card) for name in part.datasets)
@@ -64,8 +69,7 @@ def plan_reports(
     """
     for card in cards:
         if absent := folders_missing(card, roots or {}):
-            needs = " ".join(f"--root {name}=PATH" for name in absent)
-            raise UserError(f"report {card.name} scores data in files: give their folders with {needs}")
+            raise UserError(f"report {card.name} scores data in files: give their folders with {root_options(absent)}")
     parts = [plain_parts(card) for card in cards]
     names = dict.fromkeys(part.model for each in parts for part in each)
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}

@@ -7,6 +7,7 @@ compares A and B on identical resamples. Seeds are repeats: a sequence's value i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Sample:
     by_category: bool
     seed_spread: float  # standard deviation over seeds of the aggregate; 0 with one seed
 
-    @property
+    @cached_property
     def resampled(self) -> Array:
         """The aggregate itself, then under every resample [1 + R]."""
         rows = np.concatenate([self.weights[None], bootstrap_counts(len(self.values)) * self.weights])

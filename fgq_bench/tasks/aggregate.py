@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ RESAMPLES, LEVEL = 1000, 0.95
 Array = NDArray[np.float64]
 
 
+@lru_cache(maxsize=16)
 def bootstrap_counts(sequences: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
-    """How often each sequence is drawn in each resample [resamples, sequences]; the same for every method.
+    """How often each sequence is drawn in each resample [resamples, sequences]; the same for every method, read-only.
 
     Using the same draws for two methods makes their comparison paired.
     """
     rng = np.random.default_rng([seed, sequences])
     draws = rng.integers(0, sequences, (resamples, sequences))
-    return np.stack([np.bincount(row, minlength=sequences) for row in draws])
+    counts = np.stack([np.bincount(row, minlength=sequences) for row in draws])
+    counts.setflags(write=False)
+    return counts
 
 
 def pooled_mean(values: Array, weights: Array) -> Array:

@@ -51,9 +51,9 @@ class Comparison:
     def rank_agreement(self, bits: str, column: PaperColumn) -> Interval | None:
         """Whether methods at the printed ``bits`` lose in the same order here; None for fewer than FEWEST of them."""
         both: dict[str | None, tuple[Array, float]] = {}  # by the row here: a paper may print one twice
-        for row in self.layout.rows:
+        for row in (row for row in self.layout.rows if row.bits == bits):
             here, printed = self.losses(row, column), self.printed(row, column)
-            if row.bits == bits and here is not None and printed is not None:
+            if here is not None and printed is not None:
                 both[row.text] = here, printed.value
         if len(both) < FEWEST:
             return None
