@@ -409,14 +409,15 @@ def fisher_validity(
 @app.command("train-tiny")
 def train_tiny(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint, curves and weights.")],
+    model: Annotated[str, typer.Option(help="vggt-tiny or pi3-tiny.")] = "vggt-tiny",
     device: Device = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of weights and scenes.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after N steps of the recipe (default: all).")] = None,
 ) -> None:
-    """Train vggt-tiny on procedural scenes; continues from OUTPUT's checkpoint if there is one."""
+    """Train an embedded model on procedural scenes; continues from OUTPUT's checkpoint if there is one."""
     from fgq_bench.commands.training import train
 
-    train(output, device, seed, steps)
+    train(model, output, device, seed, steps)
 
 
 @app.command()

@@ -11,5 +11,9 @@ class OutputError(UserError):
     """The output cannot be written; unlike any other failure of a cell, it ends a sweep."""
 
 
+class NotApplicable(UserError):
+    """A method needs what the model lacks: no failure, a sweep records it and its command succeeds."""
+
+
 class BadData(UserError):
     """A sequence of a data set that cannot be read or makes no sense; a sweep may leave it out (``--on-bad-data``)."""

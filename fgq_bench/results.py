@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import write_json
 
 SCHEMA = 1
@@ -28,8 +28,8 @@ class Result:
     kind: Literal["accuracy", "latency", "calibration"]
     key: str
     conditions: dict[str, Any]
-    status: Literal["ok", "failed"]
-    error: str | None = None
+    status: Literal["ok", "failed", "not applicable"]
+    error: str | None = None  # why it is not ok, in one line
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     sequences: list[dict[str, Any]] = field(default_factory=list)
     bytes: dict[str, int] = field(default_factory=dict)
@@ -66,6 +66,12 @@ class Result:
             return Path(c["model"]["name"], self.kind, self._machine, file)
         n = self.labels
         return Path(n["model"], n["dataset"], n["task"], file)
+
+    def ended(self, error: Exception) -> Result:
+        """This cell without a value, because of ``error``: failed, or not applicable."""
+        status: Literal["failed", "not applicable"] = "not applicable" if isinstance(error, NotApplicable) else "failed"
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return replace(self, status=status, error=reason.splitlines()[0])
 
     @property
     def _machine(self) -> str:

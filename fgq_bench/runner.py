@@ -80,6 +80,11 @@ class Outcome:
         """Cells that ended with an error."""
         return [result for result in self.results if result.status == "failed"]
 
+    @property
+    def not_applicable(self) -> list[Result]:
+        """Cells of methods that need what the model lacks."""
+        return [result for result in self.results if result.status == "not applicable"]
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -141,7 +146,7 @@ class Sweep:
     def execute(self, runs: list[Run], advance: Callable[[str, int], None] = lambda label, steps: None) -> Outcome:
         """Compute what is missing. ``advance(label, sequences)`` reports progress.
 
-        A failing run becomes failed results and the sweep goes on; only an unwritable output ends it (OutputError).
+        A failing run becomes failed (or not applicable) results and the sweep goes on; only an unwritable output ends it (OutputError).
         """
         done, pending = split_pending(runs, self.workspace.store, self.overwrite, self.on_bad_data)
         outcome = Outcome(results=done)
@@ -153,21 +158,15 @@ class Sweep:
                 results = self._run(item, advance)
             except OutputError:
                 raise
-            except UserError as error:
-                results = self._failed(item, str(error))
             except Exception as error:
                 _log.debug("%s", traceback.format_exc())
-                results = self._failed(item, f"{type(error).__name__}: {error}")
+                results = [cell.ended(error) for cell in item.cells]
             meta = _meta(time.monotonic() - began, item.run)
             for result in results:
                 self.workspace.store.put(result, meta)
             outcome.results += results
             outcome.computed += len(results)
         return outcome
-
-    @staticmethod
-    def _failed(item: Pending, reason: str) -> list[Result]:
-        return [replace(cell, status="failed", error=reason.splitlines()[0]) for cell in item.cells]
 
     def _run(self, item: Pending, advance: Callable[[str, int], None]) -> list[Result]:
         run = item.run

@@ -10,7 +10,6 @@ from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.cost import Quantization, measure_from_scratch
 from fgq_bench.environment import describe
-from fgq_bench.errors import UserError
 from fgq_bench.planning import LoadedModel, Request, check_roots, plan
 from fgq_bench.results import Result, Store
 from fgq_bench.runner import Workspace
@@ -65,13 +64,11 @@ def _quantizations(request: Request) -> list[Quantization]:
 
 
 def _measured(asked: Quantization, empty: Result, store: Store) -> Result:
-    """The result, stored; that of a method which fails has its error instead of metrics."""
+    """The result, stored; that of a method which fails or does not apply has its error instead of metrics."""
     try:
         result = replace(empty, metrics=measure_from_scratch(asked))
-    except UserError as error:
-        result = replace(empty, status="failed", error=str(error).splitlines()[0])
     except Exception as error:
-        result = replace(empty, status="failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
+        result = empty.ended(error)
     store.put(result, {"environment": describe(), "command": sys.argv})
     return result
 
@@ -98,8 +95,10 @@ def _print_table(results: list[Result]) -> None:
     ]
     print_rows("cost of calibration", rows)
     for result in results:
-        if result.status == "failed":
-            console.print(f"{result.method} {result.conditions['scheme']} failed: {result.error}", markup=False)
+        if result.status != "ok":
+            console.print(
+                f"{result.method} {result.conditions['scheme']} {result.status}: {result.error}", markup=False
+            )
 
 
 def _cell(result: Result, name: str, unit: float) -> str:

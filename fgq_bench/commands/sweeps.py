@@ -135,8 +135,8 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
 def _summary(result: Result, setting: Setting) -> dict[str, str]:
     labels = {key: value for key, value in result.labels.items() if key != "model"}
     scope = result.conditions["scope"]
-    if result.status == "failed":
-        return {**labels, "scope": scope, "result": f"failed: {result.error}"}
+    if result.status != "ok":
+        return {**labels, "scope": scope, "result": f"{result.status}: {result.error}"}
     printed = _headline(result, labels["task"], setting)
     return {**labels, "scope": scope, "result": "\n".join(printed)}
 
@@ -164,9 +164,10 @@ def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
         for _, reason in sorted(skipped):
             console.print(f"  {reason}", style="yellow", markup=False)
     if not quiet:
-        stored = len(outcome.results) - outcome.computed
+        stored, absent = len(outcome.results) - outcome.computed, len(outcome.not_applicable)
+        none = f", {absent} not applicable" if absent else ""
         console.print(
-            f"{outcome.computed} cells computed, {stored} already stored, {len(failed)} failed; results in {workspace.store.root}"
+            f"{outcome.computed} cells computed, {stored} already stored, {len(failed)} failed{none}; results in {workspace.store.root}"
         )
         for result in failed:
             console.print(f"failed: {result.path()}: {result.error}", style="red", markup=False)

@@ -1,8 +1,9 @@
-"""``train-tiny``: train the embedded model and score it while it learns."""
+"""``train-tiny``: train an embedded model and score it while it learns."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,12 +14,13 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
 from fgq_bench.models.checkpoints import save_model
-from fgq_bench.models.tiny import RECIPE, TINY
+from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.training.recipe import truncate
+from fgq_bench.models.training.tiny_models import TINY_MODELS
 from fgq_bench.models.training.trainer import Trainer
-from fgq_bench.models.vggt import VGGT
 from fgq_bench.predictions import predict
 from fgq_bench.reporting.figures.training_curve import draw_training_curve
+from fgq_bench.suggest import unknown
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
@@ -34,7 +36,7 @@ def validation_sets() -> list[Dataset]:
     return [open_dataset(card.model_copy(update={"options": {**card.options, **options}})) for card in cards]
 
 
-def validate(model: VGGT, datasets: list[Dataset], scenes: SceneCache) -> dict[str, float]:
+def validate(model: ReconstructionModel, datasets: list[Dataset], scenes: SceneCache) -> dict[str, float]:
     """AUC@30, AUC@15 and depth accuracy per family."""
     tasks = [find_task("pose"), find_task("depth")]
     row = {}
@@ -53,18 +55,23 @@ def validate(model: VGGT, datasets: list[Dataset], scenes: SceneCache) -> dict[s
     return row
 
 
-def train(output: Path, device: str, seed: int, steps: int | None) -> None:
-    """Run or continue the recipe; writes ``vggt-tiny.safetensors`` when it is through."""
+def train(name: str, output: Path, device: str, seed: int, steps: int | None) -> None:
+    """Run or continue the recipe of the embedded model ``name``; writes ``NAME.safetensors`` when it is through."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = truncate(RECIPE, steps) if steps else RECIPE
+    if name not in TINY_MODELS:
+        raise unknown("embedded model", name, TINY_MODELS)
+    training = TINY_MODELS[name]
+    if steps:
+        training = replace(training, recipe=truncate(training.recipe, steps))
     try:
-        trainer = Trainer(TINY, recipe, seed, torch.device(check_device(device)), output)
+        trainer = Trainer(training, seed, torch.device(check_device(device)), output)
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror}") from None
     if trainer.resume():
         print(f"continuing at step {trainer.step}")
     datasets, scenes = validation_sets(), SceneCache()
     model = trainer.run(lambda candidate: validate(candidate, datasets, scenes))
-    write_atomically(output / "vggt-tiny.safetensors", lambda temporary: save_model(model, temporary))
+    weights = output / f"{name}.safetensors"
+    write_atomically(weights, lambda temporary: save_model(model, temporary))
     draw_training_curve(output / "scores.jsonl", output / "curve")
-    print(f"wrote {output / 'vggt-tiny.safetensors'} and curve.png")
+    print(f"wrote {weights} and curve.png")

@@ -20,10 +20,11 @@ from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import ModelConfig, ReconstructionModel
 from fgq_bench.models.pi3 import Pi3Config
 from fgq_bench.models.precision import stored_dtypes
-from fgq_bench.models.tiny import TINY
+from fgq_bench.models.tiny import PI3_TINY, VGGT_TINY
 from fgq_bench.models.vggt import VGGTConfig
 from fgq_bench.suggest import unknown
 
+WEIGHTS = Path(__file__).parent / "weights"  # the embedded ones
 FILES = ("model.safetensors", "model.pt")
 
 
@@ -51,8 +52,17 @@ MODELS = {
         ModelSpec(
             "vggt-tiny",
             "embedded VGGT, width 192, 4+4 blocks, trained on procedural scenes",
-            TINY,
-            str(Path(__file__).parent / "weights" / "vggt-tiny.safetensors"),
+            VGGT_TINY,
+            str(WEIGHTS / "vggt-tiny.safetensors"),
+            "float32",
+            "Apache-2.0",
+            "procedural-64x4",
+        ),
+        ModelSpec(
+            "pi3-tiny",
+            "embedded π³, the trunk of vggt-tiny, trained on from there on procedural scenes",
+            PI3_TINY,
+            str(WEIGHTS / "pi3-tiny.safetensors"),
             "float32",
             "Apache-2.0",
             "procedural-64x4",

@@ -153,7 +153,7 @@ class Pi3(AlternatingModel, Alternating):
         if block is not None or state.camera is not None:
             return block
         types = self.token_types(state.blocks)
-        return Step("camera_decoder", self.camera_decoder, self._feature(state), state.blocks.rotaries[0], types)
+        return Step("camera_decoder", self.camera_decoder, self.feature(state), state.blocks.rotaries[0], types)
 
     def advance(self, state: Pi3Pass, output: Any) -> Pi3Pass:
         """See ``ReconstructionModel``."""
@@ -170,19 +170,38 @@ class Pi3(AlternatingModel, Alternating):
 
         As in the official code autocast reaches the decoders; pixel and camera heads and all behind them run in fp32.
         """
-        assert state.camera is not None
-        at, hw, start = state.blocks, state.image_hw, self.patch_start
-        feature, rotary = self._feature(state), at.rotaries[0]
-        tokens = [self.point_decoder(feature, rotary), self.conf_decoder(feature, rotary), state.camera]
-        point, confidence, camera = (at_least_float32(each[:, start:]) for each in tokens)
-        with torch.autocast(feature.device.type, enabled=False):
-            maps = (activate_local(self.point_head(point, hw)), self.conf_head(confidence, hw)[..., 0])
-            local, logits, c2w = (
-                each.unflatten(0, (at.batch, at.frames)) for each in (*maps, self.camera_head(camera))
-            )
-        return Reconstruction(local, logits, c2w)
+        feature = self.feature(state)
+        return Reconstruction(self.local_points(state, feature), self.confidence(state, feature), self.c2w(state))
 
     @staticmethod
-    def _feature(state: Pi3Pass) -> Tensor:
+    def feature(state: Pi3Pass) -> Tensor:
         """The last level [B * S, tokens, 2C], without a norm: frame block's output, then the global block's."""
         return state.blocks.levels[0][1].flatten(0, 1)
+
+    def local_points(self, state: Pi3Pass, feature: Tensor) -> Tensor:
+        """Points [B, S, H, W, 3] in each camera's own frame, of the ``feature`` of a pass."""
+        return activate_local(self._maps(state, self.point_decoder, self.point_head, feature))
+
+    def confidence(self, state: Pi3Pass, feature: Tensor) -> Tensor:
+        """Logits [B, S, H, W] that these points are right, likewise."""
+        return self._maps(state, self.conf_decoder, self.conf_head, feature)[..., 0]
+
+    def c2w(self, state: Pi3Pass) -> Tensor:
+        """Camera-to-world poses [B, S, 3, 4] of a pass in which no stage is left."""
+        assert state.camera is not None
+        tokens = at_least_float32(state.camera[:, self.patch_start :])
+        with torch.autocast(tokens.device.type, enabled=False):
+            poses: Tensor = self.camera_head(tokens)
+        return self._by_sequence(state, poses)
+
+    def _maps(self, state: Pi3Pass, decoder: ExpertDecoder, head: PixelHead, feature: Tensor) -> Tensor:
+        """Maps [B, S, H, W, outputs] in fp32."""
+        tokens = at_least_float32(decoder(feature, state.blocks.rotaries[0])[:, self.patch_start :])
+        with torch.autocast(tokens.device.type, enabled=False):
+            maps: Tensor = head(tokens, state.image_hw)
+        return self._by_sequence(state, maps)
+
+    @staticmethod
+    def _by_sequence(state: Pi3Pass, x: Tensor) -> Tensor:
+        by_sequence: Tensor = x.unflatten(0, (state.blocks.batch, state.blocks.frames))
+        return by_sequence

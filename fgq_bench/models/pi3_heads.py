@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from fgq_bench.models.layers import Block, Rotary
 
+SMALLEST_SUM = 1e-3  # of singular values, as a divisor: bounds the gradient of a rotation that is about to flip
+
 
 class ExpertDecoder(nn.Module):
     """Tokens [N, tokens, dim_in] of single frames to [N, tokens, out]: a projection, plain blocks, a projection.
@@ -82,9 +84,17 @@ class PoseHead(nn.Module):
 def nearest_rotation(matrix: Tensor) -> Tensor:
     """Rotations [..., 3, 3] nearest to ``matrix`` [..., 3, 3]: U diag(1, 1, det(U V^T)) V^T.
 
-    Its gradient grows without bound as singular values meet (the smaller two, where the determinant is negative).
+    Its gradient is the closed form of the minimiser's, not that of the SVD, whose terms grow without bound as any two
+    singular values meet (as they do where ``matrix`` is a rotation). With X = U^T dM V', V' = V diag(1, 1, det) and the
+    signed singular values s it is dR = U ((X - X^T) / (s_i + s_j)) V'^T, singular only where a reflection is as near.
     """
-    u, _, vh = torch.linalg.svd(matrix)
+    u, singular, vh = torch.linalg.svd(matrix.detach())
     flip = torch.cat([u.new_ones(*matrix.shape[:-2], 2), torch.linalg.det(u @ vh)[..., None]], -1)
-    rotation: Tensor = (u * flip[..., None, :]) @ vh
+    vh, singular = flip[..., None] * vh, flip * singular
+    rotation: Tensor = u @ vh
+    if not matrix.requires_grad:
+        return rotation
+    change = u.mT @ (matrix - matrix.detach()) @ vh.mT  # zero: it only carries the gradient
+    sums = singular[..., :, None] + singular[..., None, :]
+    rotation = rotation + u @ ((change - change.mT) / sums.clamp_min(SMALLEST_SUM)) @ vh
     return rotation

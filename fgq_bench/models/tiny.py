@@ -1,11 +1,11 @@
-"""``vggt-tiny``: the embedded model's sizes and the recipe that trained it."""
+"""Sizes of the embedded models; ``training/tiny_models.py`` says how they are made."""
 
 from __future__ import annotations
 
-from fgq_bench.models.training.recipe import Phase
+from fgq_bench.models.pi3 import Pi3Config
 from fgq_bench.models.vggt import VGGTConfig
 
-TINY = VGGTConfig(
+VGGT_TINY = VGGTConfig(
     dim=192,
     heads=6,
     depth=4,
@@ -21,11 +21,16 @@ TINY = VGGTConfig(
     image_size=84,
 )
 
-PEAK = 2e-3
-RECIPE = (
-    Phase(100, 4, 32, rate=(1e-4, PEAK), studio=(1, 1), spread=(0.7, 0.7)),
-    Phase(600, 4, 32, rate=(PEAK, PEAK), studio=(1, 1), spread=(0.7, 0.7)),
-    Phase(800, 4, 32, rate=(PEAK, PEAK), studio=(1, 0.2), spread=(0.7, 1), rooms=(0, 0.3)),
-    Phase(200, 4, 32, rate=(PEAK, PEAK), studio=(0.2, 0.1), rooms=(0.3, 0.4)),
-    Phase(1050, 4, 32, rate=(PEAK, 1e-5), studio=(0.1, 0), rooms=(0.4, 0.4)),
+PI3_TINY = Pi3Config(  # the trunk of VGGT_TINY: training starts from its weights
+    dim=192,
+    heads=6,
+    depth=4,
+    vit_depth=2,
+    vit_heads=6,
+    vit_grid=6,
+    expert_dim=192,
+    expert_depth=2,
+    camera_dim=96,
+    layer_scale=1.0,
+    image_size=84,
 )

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.models.interface import ReconstructionModel, block_names
 from fgq_bench.probing import ProbedStage, probe
 from fgq_bench.quant.artifact import QuantizedModel
@@ -61,12 +61,12 @@ class QVGGT(Quantizer):
     options: Options
 
     def quantize(self, job: Job) -> QuantizedModel:
-        """See ``Quantizer``; raises UserError for a published list that is not this model's, and for a compensation
-        token where there are no camera tokens.
+        """See ``Quantizer``; raises UserError for a published list that is not this model's, and NotApplicable for a
+        compensation token where there are no camera tokens.
         """
         if self.options.compensation and not job.model.has_camera_token:
-            raise UserError(
-                f"qvggt: {type(job.model).__name__} has no camera tokens to compensate; use compensation = false"
+            raise NotApplicable(
+                f"qvggt: {type(job.model).__name__} has no camera tokens to compensate; preset no-token goes without"
             )
         protected = self.protected(job)
         targets = [

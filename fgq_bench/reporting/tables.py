@@ -16,7 +16,7 @@ from fgq_bench.reporting.statistics import Sample, interval, rank_marks, sample_
 from fgq_bench.results import Result, Store
 from fgq_bench.tasks.registry import find_task
 
-MISSING, FAILED = "–", "failed"
+MISSING, FAILED, NOT_APPLICABLE = "–", "failed", "n/a"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Row:
     def sample(self, column: Column) -> Sample | None:
         """The column's sample; None unless every seed is stored and succeeded."""
         found = self.results.get(column.task, [])
-        if len(found) < len(self.runs) or any(result.status == "failed" for result in found):
+        if len(found) < len(self.runs) or any(result.status != "ok" for result in found):
             return None
         return sample_of(found, column.metric)
 
@@ -83,8 +83,8 @@ class Row:
         if sample is not None:
             spread = f" ±{column.show(sample.seed_spread)}" if len(self.runs) > 1 else ""
             return column.cell(interval(sample)) + spread
-        failed = any(result.status == "failed" for result in self.results.get(column.task, []))
-        return FAILED if failed else MISSING
+        statuses = {result.status for result in self.results.get(column.task, [])}
+        return FAILED if "failed" in statuses else NOT_APPLICABLE if "not applicable" in statuses else MISSING
 
     def size(self) -> tuple[str, str]:
         """MB (10^6 bytes) and the ratio to bf16."""
@@ -218,9 +218,11 @@ def conditions(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     tasks = dict.fromkeys(column.task for column in columns)
     alignments = "; ".join(f"{name}: {find_task(name).alignment}" for name in tasks)
     count = f"{'first ' if dataset.limit else ''}{len(dataset.sequences())} sequences"
+    absent = {result.error for row in rows for found in row.results.values() for result in found if result.status == "not applicable"}  # fmt: skip
     skipped = {one["sequence"] for row in rows for found in row.results.values() for result in found for one in result.skipped}  # fmt: skip
     count += f" ({len(skipped)} left out as bad data)" if skipped else ""
     return (
         f"Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
         f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}."
+        + "".join(f" n/a: {reason}." for reason in sorted(filter(None, absent)))
     )

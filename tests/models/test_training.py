@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from samples import MICRO
+from samples import MICRO, MICRO_PI3
 
-from fgq_bench.geometry import decode_pose, unproject_depth
-from fgq_bench.models.tiny import RECIPE, TINY
+from fgq_bench.geometry import compose_rigid, decode_pose, invert_rigid, unproject_depth
+from fgq_bench.models.pi3 import Pi3
 from fgq_bench.models.training.batches import draw_batch, make_batch
-from fgq_bench.models.training.losses import pose_loss, scale_gradient
+from fgq_bench.models.training.losses import relative_loss, scale_gradient
+from fgq_bench.models.training.objective import Training
+from fgq_bench.models.training.pi3_objective import Pi3Objective, best_scale, inherit, local_targets
 from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps, truncate
+from fgq_bench.models.training.tiny_models import PI3_RECIPE, TINY_MODELS, VGGT_RECIPE
 from fgq_bench.models.training.trainer import Trainer, split_parameters
+from fgq_bench.models.training.vggt_objective import VGGTObjective, initialise_dense_heads, pose_loss
 from fgq_bench.models.vggt import VGGT
 
 SHORT = (
@@ -25,8 +30,19 @@ SHORT = (
 pytestmark = pytest.mark.usefixtures("eager")
 
 
-def make(folder: Path, recipe: tuple[Phase, ...] = SHORT) -> Trainer:
-    return Trainer(MICRO, recipe, 0, torch.device("cpu"), folder)
+def from_micro_vggt(model: Pi3) -> None:
+    inherit(model, VGGT(replace(MICRO, depth=2)))
+
+
+MICRO_TRAININGS = {
+    "vggt": Training(MICRO, initialise_dense_heads, VGGTObjective, SHORT),
+    "pi3": Training(MICRO_PI3, from_micro_vggt, Pi3Objective, SHORT),
+}
+FAMILIES = pytest.mark.parametrize("family", sorted(MICRO_TRAININGS))
+
+
+def make(family: str, folder: Path, recipe: tuple[Phase, ...] = SHORT) -> Trainer:
+    return Trainer(replace(MICRO_TRAININGS[family], recipe=recipe), 0, torch.device("cpu"), folder)
 
 
 def test_knobs_ramp_linearly() -> None:
@@ -38,8 +54,8 @@ def test_knobs_ramp_linearly() -> None:
 
 
 def test_truncated_recipe_takes_the_same_steps() -> None:
-    for steps in (1, 2, 3, 5, total_steps(RECIPE) - 7):
-        recipe = SHORT if steps <= 6 else RECIPE
+    for steps in (1, 2, 3, 5, total_steps(VGGT_RECIPE) - 7):
+        recipe = SHORT if steps <= 6 else VGGT_RECIPE
         short = truncate(recipe, steps)
         assert total_steps(short) == steps
         for step in {0, steps // 2, steps - 1}:
@@ -48,8 +64,9 @@ def test_truncated_recipe_takes_the_same_steps() -> None:
             assert ours.studio == pytest.approx(theirs.studio)
 
 
-def test_recipe_ends_in_fully_random_surroundings() -> None:
-    last = knobs_at(RECIPE, total_steps(RECIPE) - 1)
+@pytest.mark.parametrize("recipe", [VGGT_RECIPE, PI3_RECIPE], ids=["vggt", "pi3"])
+def test_recipe_ends_in_fully_random_surroundings(recipe: tuple[Phase, ...]) -> None:
+    last = knobs_at(recipe, total_steps(recipe) - 1)
     assert last.studio == 0
     assert last.spread == 1
     assert 0.2 <= last.rooms <= 0.8
@@ -64,14 +81,15 @@ def test_targets_are_consistent_and_normalised() -> None:
     torch.testing.assert_close(batch.points.norm(dim=-1).mean((1, 2, 3)), torch.ones(2), atol=1e-5, rtol=0)
 
 
-def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = make(tmp_path / "whole")
+@FAMILIES
+def test_resumed_run_equals_an_uninterrupted_one(family: str, tmp_path: Path) -> None:
+    whole = make(family, tmp_path / "whole")
     whole_rows = [whole.train_step() for _ in range(4)]
-    first = make(tmp_path / "parts")
+    first = make(family, tmp_path / "parts")
     for _ in range(2):
         first.train_step()
     first.save()
-    second = make(tmp_path / "parts")
+    second = make(family, tmp_path / "parts")
     assert second.resume()
     rows = [second.train_step() for _ in range(2)]
     assert rows == whole_rows[2:]
@@ -80,28 +98,31 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 
 
 def test_run_writes_curves_and_checkpoint(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
+    trainer = make("vggt", tmp_path)
     model = trainer.run(lambda candidate: {"score": 1.0}, every=3)
     assert trainer.step == 6
     assert model is trainer.average
     assert (tmp_path / "scores.jsonl").read_text().count('"score": 1.0') == 2
-    assert not make(tmp_path / "other").resume()
+    assert not make("vggt", tmp_path / "other").resume()
 
 
-def test_one_batch_can_be_learned(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "loss"), [("vggt", "patch"), ("pi3", "relative")])
+def test_one_batch_can_be_learned(family: str, loss: str, tmp_path: Path) -> None:
     """Twenty steps on the same scenes cut the loss by a third at least: gradients flow through every part."""
-    trainer = make(tmp_path, (Phase(40, 2, 2, rate=(2e-3, 2e-3), studio=(1, 1)),))
+    trainer = make(family, tmp_path, (Phase(40, 2, 2, rate=(2e-3, 2e-3), studio=(1, 1)),))
     losses = []
     for _ in range(20):
-        losses.append(trainer.train_step()["patch"])
+        losses.append(trainer.train_step()[loss])
         trainer.step = 0
     assert losses[-1] < 0.67 * losses[0]
 
 
 def test_muon_gets_the_matrices_of_blocks_only() -> None:
-    matrices, others = split_parameters(VGGT(TINY))
-    assert len(matrices) == 4 * (4 + 4 + 2 + 1)
-    assert sum(p.numel() for p in matrices + others) <= 9_500_000
+    blocks = {"vggt-tiny": 4 + 4 + 2 + 1, "pi3-tiny": 8 + 2 + 3 * 2}
+    for name, training in TINY_MODELS.items():
+        matrices, others = split_parameters(training.config.build())
+        assert len(matrices) == 4 * blocks[name]
+        assert sum(p.numel() for p in matrices + others) <= 9_500_000
 
 
 def test_gradient_is_scaled_and_the_value_is_not() -> None:
@@ -116,3 +137,40 @@ def test_gradient_is_scaled_and_the_value_is_not() -> None:
 def test_later_refinement_steps_weigh_more() -> None:
     target, off = torch.zeros(1, 1, 9), torch.ones(1, 1, 9)
     assert pose_loss([target, off], target) > pose_loss([off, target], target)
+
+
+def test_pi3_starts_with_the_trunk_of_vggt() -> None:
+    """With the tokens of frames that are no reference, every stage up to the heads computes what VGGT's does."""
+    torch.manual_seed(0)
+    parent, model = VGGT(replace(MICRO, depth=2)).eval(), Pi3(MICRO_PI3).eval()
+    with torch.no_grad():
+        for token in (parent.aggregator.camera_token, parent.aggregator.register_token):
+            token[:, 1] = torch.randn_like(token[:, 1])
+            token[:, 0] = token[:, 1]
+        inherit(model, parent)
+        images = torch.rand(2, 3, 3, 56, 56)
+        ours, theirs = (each.trunk.levels(images, (1,))[1] for each in (model, parent))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # norms' eps are 1e-6 and 1e-5
+    assert ours.std() > 0.1
+
+
+def test_pi3_losses_do_not_see_world_or_scale() -> None:
+    batch = make_batch(draw_batch(0, knobs_at(SHORT, 0), 0), 56, torch.device("cpu"))
+    target, extrinsics = local_targets(batch)
+    torch.testing.assert_close(target[..., 2], batch.depth)
+    torch.testing.assert_close(best_scale(3 * target, target), torch.full((2,), 1 / 3))
+    moved = compose_rigid(extrinsics, invert_rigid(extrinsics[:, 1:]).expand_as(extrinsics))
+    moved[..., 3] *= 3
+    floor = relative_loss(extrinsics, extrinsics)
+    torch.testing.assert_close(relative_loss(moved, extrinsics), floor, atol=1e-3, rtol=0)
+    wrong = extrinsics.flip(1)
+    assert relative_loss(wrong, extrinsics) > floor + 0.1
+
+
+def test_confidence_teaches_its_own_decoder_only(tmp_path: Path) -> None:
+    trainer = make("pi3", tmp_path)
+    assert isinstance(trainer.model, Pi3)
+    batch = make_batch(draw_batch(0, knobs_at(SHORT, 0), 0), 56, torch.device("cpu"))
+    trainer.objective(trainer.model, batch, torch.tensor([0]))["confidence"].backward()
+    taught = {name.partition(".")[0] for name, each in trainer.model.named_parameters() if each.grad is not None}
+    assert taught == {"conf_decoder", "conf_head"}

@@ -69,7 +69,9 @@ def test_before_rounding_the_model_is_unchanged(method: str, manifest: Path, tmp
 
 
 def test_qvggt_says_what_the_model_lacks(micro_pi3: Pi3, manifest: Path) -> None:
-    with pytest.raises(UserError, match=r"^qvggt: Pi3 has no camera tokens to compensate; use compensation = false$"):
+    with pytest.raises(
+        UserError, match=r"^qvggt: Pi3 has no camera tokens to compensate; preset no-token goes without$"
+    ):
         api.quantize(micro_pi3, "qvggt", "w4a16", calibration=str(manifest))
     with pytest.raises(UserError, match="Pi3 has no camera token: its camera head cannot be shown any"):
         QuantizedModel({}, {}, {}, torch.ones(1, 96)).install(micro_pi3, execute)

@@ -14,59 +14,40 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.models.alternating import AlternatingModel
+from fgq_bench.models.layers import Block
 from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
-from fgq_bench.models.training.losses import PatchProbes, joint_losses
-from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps
-from fgq_bench.models.vggt import VGGT, VGGTConfig
+from fgq_bench.models.training.objective import Training
+from fgq_bench.models.training.recipe import knobs_at, total_steps
 
 _log = logging.getLogger(__name__)
-Validate = Callable[[VGGT], dict[str, float]]
+Validate = Callable[[AlternatingModel], dict[str, float]]
 EMA_DECAY = 0.99  # a short memory: with 0.998 the average lagged behind the decayed weights at the end
 CLIP_NORM = 1.0
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Matrices of the transformer blocks (for Muon), and all other trainable parameters (for AdamW)."""
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        in_block = "blocks." in name or "trunk." in name
-        (matrices if in_block and parameter.ndim == 2 else others).append(parameter)
-    return matrices, others
-
-
-def initialise(model: VGGT) -> VGGT:
-    """He initialisation for the dense heads' convolutions, and a last layer that starts near zero.
-
-    With PyTorch's default, each of their dozen layers shrinks the signal by two thirds, and they hardly start
-    learning; with a He-sized last layer, the exponential activations overflow at once.
-    """
-    for head in (model.depth_head, model.point_head):
-        for module in head.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.normal_(head.scratch.output_conv2.get_submodule("2").get_parameter("weight"), std=1e-3)
-    return model
+    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    matrices = {id(each): each for block in blocks for each in block.parameters() if each.ndim == 2}
+    return list(matrices.values()), [each for each in model.parameters() if id(each) not in matrices]
 
 
 class Trainer:
     """State of a run; ``folder`` holds the checkpoint, the loss curve and the validation curve."""
 
-    def __init__(
-        self, config: VGGTConfig, recipe: tuple[Phase, ...], seed: int, device: torch.device, folder: Path
-    ) -> None:
+    def __init__(self, training: Training, seed: int, device: torch.device, folder: Path) -> None:
         torch.manual_seed(seed)
-        self.recipe, self.seed, self.device, self.folder = recipe, seed, device, folder
-        self.model = initialise(VGGT(config)).to(device)
-        self.probes = PatchProbes(2 * config.dim, config.depth, config.patch).to(device)
-        self.average = VGGT(config).to(device).eval()
+        self.recipe, self.seed, self.device, self.folder = training.recipe, seed, device, folder
+        self.model = training.config.build().to(device)
+        training.initialise(self.model)
+        self.objective = training.objective(training.config).to(device)
+        self.average = training.config.build().to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         matrices, others = split_parameters(self.model)
         self.muon = torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
         self.adam = torch.optim.AdamW(
-            [*others, *self.probes.parameters()], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01
+            [*others, *self.objective.parameters()], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (self.muon, self.adam)
         self.step = 0
@@ -77,7 +58,8 @@ class Trainer:
         self, images: Tensor, pose_enc: Tensor, depth: Tensor, points: Tensor, frame: Tensor
     ) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            return joint_losses(self.model, self.probes, Batch(images, pose_enc, depth, points), frame)
+            losses: dict[str, Tensor] = self.objective(self.model, Batch(images, pose_enc, depth, points), frame)
+        return losses
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what the curve records."""
@@ -87,7 +69,7 @@ class Trainer:
         losses = self.compiled(batch.images, batch.pose_enc, batch.depth, batch.points, frame)
         loss = torch.stack(list(losses.values())).sum()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.probes.parameters()], CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.objective.parameters()], CLIP_NORM)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = knobs.rate
@@ -107,7 +89,7 @@ class Trainer:
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
-            "probes": self.probes.state_dict(),
+            "objective": self.objective.state_dict(),
             "average": self.average.state_dict(),
             "muon": self.muon.state_dict(),
             "adam": self.adam.state_dict(),
@@ -126,11 +108,11 @@ class Trainer:
             return False
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.step = int(state["step"])
-        for name in ("model", "probes", "average", "muon", "adam"):
+        for name in ("model", "objective", "average", "muon", "adam"):
             getattr(self, name).load_state_dict(state[name])
         return True
 
-    def run(self, validate: Validate, every: int = 250) -> VGGT:
+    def run(self, validate: Validate, every: int = 250) -> AlternatingModel:
         """Train to the end of the recipe; returns the averaged model."""
         start, began = self.step, time.monotonic()
         with (

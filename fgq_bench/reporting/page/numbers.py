@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|inf)"
 _CELL = re.compile(rf"({_NUMBER})(?:\s*(?:x|%|°|MB|ms))?(?: \[({_NUMBER}), ({_NUMBER})\])?(?= |$)")
-WITHOUT_VALUE = frozenset({"", "–", "failed", "refused", "nan"})
+WITHOUT_VALUE = frozenset({"", "–", "failed", "n/a", "refused", "nan"})
 
 
 @dataclass(frozen=True)
