@@ -25,13 +25,11 @@ def local_targets(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def best_scale(points: Tensor, target: Tensor) -> Tensor:
-    """The factor [B] that brings each sequence's points [B, S, H, W, 3] nearest to ``target``.
+    """The factor [B] that brings each sequence's points [B, S, H, W, 3] to ``target``: median ratio of depths.
 
-    Least squares of errors relative to the true depth; no gradient flows (it vanishes at the optimum of that norm).
+    A few points that lie far off do not move it (least squares followed them, and training diverged); no gradient flows.
     """
-    points, depth = points.detach(), target[..., 2:]
-    ours, theirs = (points / depth).flatten(1), (target / depth).flatten(1)
-    return (ours * theirs).sum(1) / ours.square().sum(1)
+    return (target[..., 2] / points.detach()[..., 2]).flatten(1).median(1).values
 
 
 class Pi3Objective(Objective[Pi3]):
