@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from fgq_bench.cards import card_names
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
+from fgq_bench.executors.choice import Choice
 from fgq_bench.loaders.setting import Setting
 from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import bytes_per_sequence
@@ -33,18 +35,21 @@ HEADLINES = {  # one number per task
 
 
 def run_request(
-    request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool
-) -> int:
+    request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool,
+    choice: Choice = Choice(),  # noqa: B008
+) -> int:  # fmt: skip
     """Execute one grid and print its results; the exit code is 1 where a cell failed."""
-    check_device(request.device)
+    choice.check()
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
+    device = request.device
+    request = replace(request, device=_planning_device(request.device, choice), elsewhere=choice.elsewhere)
     runs = plan(request, LoadedModel.load(request))
     check_roots(request.roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     headlines = {run.dataset.card.name: run.dataset.setting for run in runs}
     if as_json:
         print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics, "skipped": result.skipped} for result in outcome.results])  # fmt: skip
@@ -56,6 +61,7 @@ def run_request(
 def run_reports(
     preset: str, names: list[str], model: str | None, roots: dict[str, Path], limit: int | None, device: str,
     output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
+    choice: Choice = Choice(),  # noqa: B008
 ) -> int:  # fmt: skip
     """Compute the cells of every report of ``preset``, or of the reports ``names`` (on ``model``), and render them."""
     from fgq_bench.commands.reports import write_reports
@@ -63,43 +69,61 @@ def run_reports(
     from fgq_bench.reporting.reports import build_report, find_report, plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
-    check_device(device)
+    choice.check()
+    here = _planning_device(device, choice)
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
     if model is not None and not names:
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, device, roots)
+    planned = plan_reports(cards, limit, here, roots)
     runs = [run for _, found in planned for run in found]
     check_roots(roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     reports = [build_report(card, found, workspace.store) for card, found in planned]
     write_reports(reports, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
     write_page(output / "report" / "index.html", reports, workspace.store, workspace.predictions)
     return _finish(outcome, workspace, quiet=False)
 
 
-def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop") -> Outcome:
-    """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored."""
+def execute(
+    runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop",
+    choice: Choice = Choice(), device: str = "cpu",  # noqa: B008
+) -> Outcome:  # fmt: skip
+    """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored.
+
+    ``choice`` says who computes, on ``device`` (theirs).
+    """
     _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        choice.open(workspace, on_bad_data, device) as executor,
+    ):
         bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
 
         def advance(label: str, steps: int) -> None:
             progress.update(bar, description=label, advance=steps)
 
         try:
-            return Sweep(workspace, overwrite, on_bad_data).execute(runs, advance)
+            return Sweep(workspace, overwrite, on_bad_data, executor.perform).execute(runs, advance)
         except KeyboardInterrupt:
             raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
+
+
+def _planning_device(device: str, choice: Choice) -> str:
+    """Where the model is that runs are planned with: on ``device`` only where it also computes."""
+    if choice.elsewhere:
+        return "cpu"
+    check_device(device)
+    return device if choice.workers == 1 else "cpu"
 
 
 def _workspace(output: Path, cache: str) -> Workspace:
