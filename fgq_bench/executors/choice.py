@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgq_bench.errors import UserError
 from fgq_bench.executors.base import Executor, Patience
+from fgq_bench.executors.jobqueue import check_cluster, start_cluster
 from fgq_bench.executors.local import InProcess, Processes, devices_for
 from fgq_bench.executors.security import Tls, check_address
 from fgq_bench.runner import OnBadData, Workspace
@@ -57,10 +59,10 @@ class Choice:
         tls = Tls.of(self.tls)
         if self.scheduler is not None:
             check_address(self.scheduler, tls, self.insecure)
-        try:
-            import distributed  # noqa: F401
-        except ImportError:
-            raise UserError("--executor dask needs Dask: pip install 'fgq-bench[cluster]'") from None
+        if find_spec("distributed") is None:
+            raise UserError("--executor dask needs Dask: pip install 'fgq-bench[cluster]'")
+        if self.cluster is not None:
+            check_cluster(self.cluster, tls, self.insecure)
 
     @contextmanager
     def open(self, workspace: Workspace, on_bad_data: OnBadData, device: str) -> Iterator[Executor]:
@@ -77,8 +79,6 @@ class Choice:
         with ExitStack() as stack:
             tls, address = Tls.of(self.tls), self.scheduler
             if self.cluster is not None:
-                from fgq_bench.executors.jobqueue import start_cluster
-
                 address = stack.enter_context(start_cluster(self.cluster, tls, self.insecure)).scheduler_address
             assert address is not None, "checked"
             yield DaskExecutor(

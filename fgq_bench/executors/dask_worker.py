@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import get_worker
-from distributed.core import thread_state
 
 from fgq_bench.errors import OutputError, UserError
 from fgq_bench.executors.bundle import Bundle
@@ -93,5 +92,5 @@ def _child(root: Path) -> Child:
 def _is_wanted() -> bool:
     """Whether the task is still to be executed: the client may be gone, or this worker about to end."""
     worker = get_worker()
-    state = worker.state.tasks.get(thread_state.key)
+    state = worker.state.tasks.get(worker.get_current_task())
     return worker.status.name == "running" and state is not None and state.state == "executing"

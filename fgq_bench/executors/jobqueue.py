@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,23 +37,28 @@ class ClusterFile(pydantic.BaseModel):
             raise UserError(f"--cluster {path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
 
 
+def check_cluster(path: Path, tls: Tls | None, insecure: bool) -> ClusterFile:
+    """Read ``path``; raises UserError for a mistake in it, a missing package, or neither TLS nor ``insecure``."""
+    asked = ClusterFile.read(path)
+    if tls is None and not insecure:
+        raise UserError(f"--cluster {path}: refused without TLS, its scheduler is open to the network: give --tls-ca, --tls-cert, --tls-key, or --insecure on a closed one")  # fmt: skip
+    if find_spec("dask_jobqueue") is None:
+        raise UserError("--cluster needs dask-jobqueue: pip install dask-jobqueue")
+    return asked
+
+
 def start_cluster(path: Path, tls: Tls | None, insecure: bool) -> SpecCluster:
     """A scheduler on this machine, and the jobs of ``path`` as its workers; they end when it is closed.
 
-    Raises:
-        UserError: the file, a missing package, or neither TLS nor ``insecure``: workers are on other machines.
+    Raises UserError: see ``check_cluster``; options that dask-jobqueue refuses; no batch system here.
     """
-    asked = ClusterFile.read(path)
-    if tls is None and not insecure:
-        raise UserError(f"--cluster {path}: its scheduler is open to the network: give --tls-ca, --tls-cert, --tls-key, or --insecure on a closed one")  # fmt: skip
-    try:
-        import dask_jobqueue
-    except ImportError:
-        raise UserError("--cluster needs dask-jobqueue: pip install dask-jobqueue") from None
+    asked = check_cluster(path, tls, insecure)
+    import dask_jobqueue
+
     secure = {} if tls is None else {"security": tls.security(), "protocol": "tls://"}
     try:
         cluster: SpecCluster = getattr(dask_jobqueue, f"{asked.system}Cluster")(**asked.options, **secure)
         cluster.adapt(minimum_jobs=asked.jobs, maximum_jobs=asked.jobs)  # keeps them as many
-    except (TypeError, ValueError, OSError) as error:
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise UserError(f"--cluster {path}: {str(error).splitlines()[0]}") from None
     return cluster

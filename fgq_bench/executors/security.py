@@ -58,7 +58,7 @@ def check_address(address: str, tls: Tls | None, insecure: bool) -> None:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host = port = None
+        parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("tcp", "tls") or host is None or port is None:
         raise UserError(f"--scheduler {address!r}: expected {EXAMPLE}")
     if parts.scheme == "tls" and tls is None:
