@@ -11,11 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fgq_bench.cards import card_names
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.compiling import artifact_path, packed_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.executors.choice import Choice
 from fgq_bench.loaders.setting import Setting
 from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import bytes_per_sequence
+from fgq_bench.reporting.pace import Pace
 from fgq_bench.reporting.statistics import PER_CATEGORY
 from fgq_bench.results import Result
 from fgq_bench.runner import OnBadData, Outcome, Overwrite, Sweep, Workspace, split_pending
@@ -136,24 +138,42 @@ def _overwrite(value: str) -> Overwrite:
 
 def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_json: bool) -> None:
     done, pending = split_pending(runs, workspace.store, overwrite)
-    rows: list[dict[str, Any]] = []
+    pace, rows = Pace.read(workspace.store), list[dict[str, Any]]()
+    made: dict[Path, int] = {}  # artefacts that are not there yet, and the bytes of their codes
     for item in pending:
-        dataset = item.run.dataset
-        fields = fields_read(find_task(name) for name in item.run.tasks)
-        sequences = dataset.sequences()
+        run, dataset = item.run, item.run.dataset
+        fields = fields_read(find_task(name) for name in run.tasks)
         frames = sum(map(len, dataset.frames.values()))
         size = dataset.setting.image_size
+        path = artifact_path(workspace.artifacts, run)
+        if not run.scheme.is_float and not path.is_file():
+            made[path] = packed_bytes(run)
+        hours = pace.hours([(run, [cell.conditions["task"]["name"] for cell in item.cells])])
         rows.append(
             {
-                "run": item.run.label, "scope": item.run.scope, "seed": item.run.seed, "cells": len(item.cells),
-                "sequences": len(sequences), "cache_MB": round(bytes_per_sequence(frames, size, size, fields) / 1e6, 1),
+                "run": run.label, "scope": run.scope, "seed": run.seed, "cells": len(item.cells),
+                "sequences": len(dataset.sequences()),
+                "cache_MB": round(bytes_per_sequence(frames, size, size, fields) / 1e6, 1),
+                "hours": None if hours is None else round(hours, 4),
             }
         )  # fmt: skip
+    known = [row["hours"] for row in rows if row["hours"] is not None]
+    total = {
+        "stored": len(done), "artefacts": len(made), "artefacts_MB": round(sum(made.values()) / 1e6, 1),
+        "hours": round(sum(known), 2), "runs_without_an_estimate": len(rows) - len(known),
+    }  # fmt: skip
     if as_json:
-        print_json({"stored": len(done), "pending": rows})
+        print_json({**total, "pending": rows})
         return
-    print_rows("to do", rows)
+    print_rows("to do", [{**row, "hours": "?" if row["hours"] is None else row["hours"]} for row in rows])
     console.print(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
+    note = f"; {len(rows) - len(known)} runs without an estimate" if len(known) < len(rows) else ""
+    console.print(
+        f"{len(made)} artefacts to make ({total['artefacts_MB']} MB of codes), predictions take "
+        f"{sum(row['cache_MB'] for row in rows):.1f} MB, about {sum(known):.2f} hours on one device like the one that filled "
+        f"{workspace.store.root}{note}",
+        soft_wrap=True,
+    )
 
 
 def _summary(result: Result, setting: Setting) -> dict[str, str]:

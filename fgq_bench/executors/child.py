@@ -39,7 +39,10 @@ class Child:
         self.connection, far = Pipe()
         number = far.fileno()
         command = [sys.executable, "-m", "fgq_bench.executors.child", str(number), str(root)]
-        self.process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2)
+        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other workers
+        self.process = subprocess.Popen(
+            command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2, env=waiting | dict(os.environ)
+        )
         far.close()
         self._ready = False
         self._limit: float | None = None

@@ -1,41 +1,27 @@
-"""A small sweep, what it gives in this process."""
+"""A small sweep, and what it gives in this process."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from small_sweep import Small, stored
 
-from fgq_bench.executors.base import Executor
 from fgq_bench.models.checkpoints import save_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
-from fgq_bench.planning import LoadedModel, Request, Run, plan
-from fgq_bench.runner import Outcome, Sweep, Workspace
+from fgq_bench.planning import LoadedModel, Request, plan
+from fgq_bench.runner import Sweep, Workspace
 
 
-def stored(workspace: Workspace) -> dict[str, bytes]:
-    """Every result file with its bytes."""
-    folder = workspace.store.root
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.json") if ".meta." not in p.name}
-
-
-@dataclass
-class Small:
-    """A sweep of 3 runs, 6 cells, one of them calibrated."""
-
-    runs: list[Run]
-    expected: dict[str, bytes]  # files of the store when this process computes it
-
-    def sweep(self, executor: Executor, runs: list[Run] | None = None) -> Outcome:
-        """Let ``executor`` compute it."""
-        steps: list[int] = []
-        sweep = Sweep(executor.workspace, perform=executor.perform)
-        outcome = sweep.execute(self.runs if runs is None else runs, lambda label, n: steps.append(n))
-        if not outcome.failed:
-            assert sum(steps) == 2 * len(self.runs if runs is None else runs), "progress reaches its end, no more"
-        return outcome
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Workers take as many threads as the client, and there are several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +35,8 @@ def small(tmp_path_factory: pytest.TempPathFactory, micro_config: VGGTConfig, ma
         checkpoint=str(folder / "micro.safetensors"), calibration=str(manifest),
     )  # fmt: skip
     runs = plan(request, LoadedModel.load(request))
-    workspace = Workspace(folder / "out")
+    workspace, before = Workspace(folder / "out"), torch.get_num_threads()
+    torch.set_num_threads(1)
     assert not Sweep(workspace).execute(runs).failed
+    torch.set_num_threads(before)
     return Small(runs, stored(workspace))

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Small, stored
+from small_sweep import Small, stored
 
 from fgq_bench.errors import OutputError
 from fgq_bench.executors.base import Patience
 from fgq_bench.executors.child import Child, Lost
 from fgq_bench.executors.choice import Choice
 from fgq_bench.executors.local import InProcess, Processes
+from fgq_bench.executors.orders import RunOrder
 from fgq_bench.executors.plan import make_tasks
 from fgq_bench.runner import Workspace, split_pending
 
@@ -68,19 +69,18 @@ def test_one_that_takes_too_long_is_tried_again_and_then_failed(small: Small, tm
 def test_another_code_or_model_is_refused(small: Small, tmp_path: Path) -> None:
     _, pending = split_pending(small.runs[:1], Workspace(tmp_path).store, "failed")
     (task,) = make_tasks(pending, Workspace(tmp_path), "stop", "cpu")
+    order = task.order
+    assert isinstance(order, RunOrder)
     foreign = {
-        "the worker runs other code than the client: install the same fgq-bench on both": replace(task.order, code="0"),
-        "the worker's weights of vggt-tiny are not the client's": replace(
-            task.order, model=replace(task.order.model, hash="0")
-        ),
+        "the worker runs other code than the client: install the same fgq-bench on both": replace(order, code="0"),
+        "the worker's weights of vggt-tiny are not the client's": replace(order, model=replace(order.model, hash="0")),
         "the worker's copy of procedural-objects is not the client's: frames or protocol card differ": replace(
-            task.order,
-            dataset=replace(task.order.dataset, limit=1),  # type: ignore[attr-defined]
+            order, dataset=replace(order.dataset, limit=1)
         ),
     }
     child = Child(tmp_path)
-    for reason, order in foreign.items():
-        child.send(order, None)
+    for reason, other in foreign.items():
+        child.send(other, None)
         while (message := child.receive(1)) is None:
             pass
         assert message == ("refused", reason)
