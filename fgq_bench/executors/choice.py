@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,9 @@ def connect(address: str, tls: Tls | None) -> Client:
     """A client of the scheduler at ``address``; raises UserError where none answers."""
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(
+        logging.CRITICAL
+    )  # a scheduler that is gone: handled, no traceback
     try:
         return Client(
             address, security=None if tls is None else tls.security(), timeout=CONNECT, set_as_default=False,
