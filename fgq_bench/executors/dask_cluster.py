@@ -71,8 +71,10 @@ class DaskExecutor(Executor):
                     if client.status != "running":
                         raise OSError("the scheduler is gone")
                     yield from self._count(client, dispatch)
+                    if not self.workers:
+                        advance(f"waiting for workers{' with GPU' if self._on_gpus else ''}", 0)
                     self._give(client, dispatch)
-                    yield from self._hear(dispatch, advance)
+                    yield from self._hear(client, dispatch, advance)
                 except GONE as error:
                     client = self._again(client, dispatch, error)
                 time.sleep(TICK)
@@ -100,7 +102,11 @@ class DaskExecutor(Executor):
             self.workers.setdefault(name, _Worker(address))
 
     def _takes(self, about: dict[str, Any]) -> bool:
-        return not self.device.startswith("cuda") or about["resources"].get("GPU", 0) >= 1
+        return not self._on_gpus or about["resources"].get("GPU", 0) >= 1
+
+    @property
+    def _on_gpus(self) -> bool:
+        return self.device.startswith("cuda")
 
     def _give(self, client: Client, dispatch: Dispatch) -> None:
         for name, worker in self.workers.items():
@@ -112,7 +118,7 @@ class DaskExecutor(Executor):
             bundle = self._bundle(client, task, worker)
             worker.future = client.submit(
                 carry_out, task.order, self.patience.time_limit, bundle, self.shared, pure=False, retries=0,
-                workers=[worker.address], resources={"GPU": 1} if self.device.startswith("cuda") else None,
+                workers=[worker.address], resources={"GPU": 1} if self._on_gpus else None,
             )  # fmt: skip
 
     def _bundle(self, client: Client, task: Task, worker: _Worker) -> Future[Bundle] | None:
@@ -125,12 +131,14 @@ class DaskExecutor(Executor):
         sent: Future[Bundle] = client.scatter(self.bundles[task.needs], workers=[worker.address], hash=False)
         return sent
 
-    def _hear(self, dispatch: Dispatch, advance: Advance) -> Generator[Finished]:
+    def _hear(self, client: Client, dispatch: Dispatch, advance: Advance) -> Generator[Finished]:
         for name, task in list(dispatch.running.items()):
             worker = self.workers[name]
             future = worker.future
             if future is None or future.status not in ("finished", "error", "cancelled", "lost"):
                 continue
+            if future.status in ("cancelled", "lost") and client.status != "running":
+                raise OSError("the scheduler is gone")  # which is not the task's fault
             worker.future, self._failures = None, 0
             answer = _answer(future)
             if answer.kind == "lost":

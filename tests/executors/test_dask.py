@@ -21,7 +21,7 @@ from fgq_bench.executors.base import Patience
 from fgq_bench.executors.choice import Choice, connect
 from fgq_bench.executors.dask_cluster import DaskExecutor
 from fgq_bench.executors.security import Tls
-from fgq_bench.runner import Workspace
+from fgq_bench.runner import Workspace, split_pending
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning", "default::pytest.PytestUnraisableExceptionWarning")
 
@@ -111,6 +111,26 @@ def test_a_killed_worker_is_no_loss(small: Small, address: str, tmp_path: Path) 
     assert stored(found.workspace).items() <= small.expected.items()
     notes = [p.read_text() for p in tmp_path.rglob("*.meta.json") if "results" in str(p)]
     assert any('"attempts": 2' in note for note in notes)
+
+
+def test_on_cuda_only_workers_that_announce_a_gpu_are_asked(small: Small, address: str, tmp_path: Path) -> None:
+    class Waiting(Exception):
+        pass
+
+    def advance(label: str, steps: int) -> None:
+        if label == "waiting for workers with GPU":
+            raise Waiting
+
+    _, pending = split_pending(small.runs[:1], Workspace(tmp_path / "none").store, "failed")
+    with daemon(*worker(address, tmp_path / "a")):
+        small.sweep(executor(address, tmp_path / "cpu"), small.runs[:1])  # it is there
+        found = executor(address, tmp_path / "out")
+        found.device = "cuda"
+        with pytest.raises(Waiting):
+            list(found.perform(pending, advance))
+        with daemon(*worker(address, tmp_path / "b", "--resources", "GPU=1")):
+            (finished,) = found.perform(pending, lambda label, steps: None)
+    assert {cell.status for cell in finished.results} == {"failed"}, "it was asked, and has no such device"
 
 
 def test_a_run_over_its_time_is_failed_with_the_reason(small: Small, address: str, tmp_path: Path) -> None:
