@@ -44,6 +44,19 @@ Calibration = Annotated[
 ]
 Shared = Annotated[Path, typer.Option(help="Folder of what calibrated methods share: found there, else kept there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, compute nothing.")]
+Executor = Annotated[str, typer.Option(help="Who computes: local (this machine) or dask (a cluster).")]
+Workers = Annotated[int, typer.Option(min=1, help="local: processes, one per CUDA device on GPUs.")]
+Scheduler = Annotated[str | None, typer.Option(help="dask: tcp://HOST:PORT or tls://HOST:PORT.")]
+Cluster = Annotated[Path | None, typer.Option(help="dask: TOML file for dask-jobqueue (SLURM and others).")]
+SharedOutput = Annotated[bool, typer.Option("--shared", help="dask: workers see OUTPUT at the same path.")]
+Retries = Annotated[int, typer.Option(min=0, help="How often a run whose worker was lost is tried again.")]
+TimeLimit = Annotated[
+    float | None, typer.Option(min=0.001, help="Seconds for one run (one model on one data set), then it is ended.")
+]
+TlsCa = Annotated[Path | None, typer.Option(help="dask: certificate of the authority that signed both sides.")]
+TlsCert = Annotated[Path | None, typer.Option(help="dask: this side's certificate.")]
+TlsKey = Annotated[Path | None, typer.Option(help="dask: its key.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="dask: no TLS on a network that is closed to others.")]
 Preset = Annotated[str, typer.Option(help="quick: one seed, 32 sequences; full: every report.")]
 Formats = Annotated[str, typer.Option("--format", help="Comma-separated: md, latex, csv.")]
 
@@ -116,12 +129,25 @@ def run(
     overwrite: Overwrite = "failed",
     cache: Cache = "task",
     on_bad_data: OnBadData = "stop",
+    executor: Executor = "local",
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    shared: SharedOutput = False,
+    retries: Retries = 2,
+    time_limit: TimeLimit = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure: Insecure = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Quantize, predict and score every combination of the options; what is stored already is not done again."""
     from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_request
+    from fgq_bench.executors.base import Patience
+    from fgq_bench.executors.choice import Choice
     from fgq_bench.planning import Request
     from fgq_bench.registry import parse_overrides
 
@@ -129,7 +155,11 @@ def run(
         method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
         parse_roots(root or []), protocol, limit, device, calibration,
     )  # fmt: skip
-    raise typer.Exit(run_request(request, output, overwrite, cache, on_bad_data, dry_run, as_json))
+    choice = Choice(
+        executor, workers, scheduler, cluster, Patience(retries, time_limit), shared,
+        {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
+    )  # fmt: skip
+    raise typer.Exit(run_request(request, output, overwrite, cache, on_bad_data, dry_run, as_json, choice))
 
 
 @app.command("run-all")
@@ -144,12 +174,29 @@ def run_all(
     overwrite: Overwrite = "failed",
     cache: Cache = "task",
     on_bad_data: OnBadData = "stop",
+    executor: Executor = "local",
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    shared: SharedOutput = False,
+    retries: Retries = 2,
+    time_limit: TimeLimit = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure: Insecure = False,
     dry_run: DryRun = False,
 ) -> None:
     """Compute every cell that the preset's reports show, then write the reports and index.html to OUTPUT/report."""
     from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_reports
+    from fgq_bench.executors.base import Patience
+    from fgq_bench.executors.choice import Choice
 
+    choice = Choice(
+        executor, workers, scheduler, cluster, Patience(retries, time_limit), shared,
+        {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
+    )  # fmt: skip
     code = run_reports(
         preset,
         report or [],
@@ -162,6 +209,7 @@ def run_all(
         cache,
         on_bad_data,
         dry_run,
+        choice,
     )
     raise typer.Exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.ranges import calibrate_inputs
@@ -44,6 +45,15 @@ def artifact_path(folder: Path, run: Run) -> Path:
     conditions = run.compilation()
     name = f"{run.method.label.replace(':', '+')}-{run.scheme}-{content_key(conditions)[:12]}.safetensors"
     return folder / run.loaded.spec.name / name
+
+
+def packed_bytes(run: Run) -> int:
+    """Bytes of a run's integer codes: the artefact without scales and what the method adds, known beforehand."""
+    if run.scheme.is_float:
+        return 0
+    linears: list[Any] = [run.loaded.model.get_submodule(name) for name in target_linears(run.loaded.model, run.scope)]
+    weights: int = sum(linear.weight.numel() for linear in linears)
+    return weights * run.scheme.weight_bits // 8
 
 
 def calibration_of(run: Run, folder: Path | None) -> Calibration | None:

@@ -17,6 +17,8 @@ EXTRAS = {
     "gemlite": "its W8A8 and W4A16 layers on CUDA, to compare ours with (pip install gemlite)",
     "torchao": "its int8 product on CUDA, to compare ours with (pip install torchao)",
     "opencv-python-headless": "matches for the epipolar check of a data set (extra: test or check)",
+    "distributed": "sweeps on a Dask cluster, --executor dask (extra: test or cluster)",
+    "dask-jobqueue": "sweeps on SLURM and other batch systems, --cluster (pip install dask-jobqueue)",
     "pytest": "the test suite (extra: test)",
     "pytest-benchmark": "speed regressions (extra: test)",
 }

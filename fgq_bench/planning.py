@@ -43,6 +43,7 @@ class Request:
     limit: int | None = None
     device: str = "cpu"
     calibration: str | None = None  # a manifest; None: the model's own
+    elsewhere: bool = False  # other machines execute it: what this one lacks is no reason to refuse
 
 
 @dataclass
@@ -52,12 +53,13 @@ class LoadedModel:
     spec: ModelSpec
     model: AlternatingModel
     hash: str
+    checkpoint: str | None = None  # that it was read from; None: the model's own
 
     @classmethod
     def load(cls, request: Request) -> LoadedModel:
         """Load what ``request`` names; raises UserError."""
         model = load_model(request.model, request.checkpoint, request.device)
-        return cls(find_model(request.model), model, model_hash(model))
+        return cls(find_model(request.model), model, model_hash(model), request.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ def plan(request: Request, loaded: LoadedModel, opened: Opened | None = None) ->
 
     ``opened`` keeps the data sets for further requests: the index of one in files may take minutes to read.
     """
-    find_backend(request.backend).load(loaded.model.device.type)  # refuses what cannot run here
+    backend = find_backend(request.backend)
+    if not request.elsewhere:
+        backend.load(loaded.model.device.type)  # refuses what cannot run here
     methods = [find_method(text, request.overrides) for text in request.methods]
     schemes = [Scheme.parse(text) for text in request.schemes]
     for method in methods:

@@ -7,7 +7,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,18 @@ class Pending:
     cells: list[Result]
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What became of a pending run: a result for each of its cells, and how they were made (for ``.meta.json``)."""
+
+    results: list[Result]
+    meta: dict[str, Any]
+
+
+Advance = Callable[[str, int], None]  # label of a run, sequences that it has come further
+Perform = Callable[[list[Pending], Advance], Generator[Finished]]  # who computes: see ``fgq_bench.executors``
+
+
 def split_pending(
     runs: list[Run], store: Store, overwrite: Overwrite, on_bad_data: OnBadData = "stop"
 ) -> tuple[list[Result], list[Pending]]:
@@ -138,37 +151,54 @@ class Sweep:
     Args:
         on_bad_data: what a sequence that cannot be read does to its run: ``stop`` fails it, ``skip`` leaves the sequence
             out, and the results say so.
+        perform: computes what is missing, in any order; None: this process, one run after the other.
     """
 
-    def __init__(self, workspace: Workspace, overwrite: Overwrite = "failed", on_bad_data: OnBadData = "stop") -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        overwrite: Overwrite = "failed",
+        on_bad_data: OnBadData = "stop",
+        perform: Perform | None = None,
+    ) -> None:
         self.workspace, self.overwrite, self.on_bad_data = workspace, overwrite, on_bad_data
+        self.perform = perform or self._one_by_one
 
-    def execute(self, runs: list[Run], advance: Callable[[str, int], None] = lambda label, steps: None) -> Outcome:
+    def execute(self, runs: list[Run], advance: Advance = lambda label, steps: None) -> Outcome:
         """Compute what is missing. ``advance(label, sequences)`` reports progress.
 
         A failing run becomes failed (or not applicable) results and the sweep goes on; only an unwritable output ends it (OutputError).
         """
         done, pending = split_pending(runs, self.workspace.store, self.overwrite, self.on_bad_data)
         outcome = Outcome(results=done)
-        for item in pending:
-            began = time.monotonic()
-            if item.run.loaded.model.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            try:
-                results = self._run(item, advance)
-            except OutputError:
-                raise
-            except Exception as error:
-                _log.debug("%s", traceback.format_exc())
-                results = [cell.ended(error) for cell in item.cells]
-            meta = _meta(time.monotonic() - began, item.run)
-            for result in results:
-                self.workspace.store.put(result, meta)
-            outcome.results += results
-            outcome.computed += len(results)
+        with closing(self.perform(pending, advance)) as finished:  # whatever ends the sweep ends its workers, too
+            for each in finished:
+                for result in each.results:
+                    self.workspace.store.put(result, each.meta)
+                outcome.results += each.results
+                outcome.computed += len(each.results)
         return outcome
 
-    def _run(self, item: Pending, advance: Callable[[str, int], None]) -> list[Result]:
+    def _one_by_one(self, pending: list[Pending], advance: Advance) -> Generator[Finished]:
+        for item in pending:
+            yield self.compute(item, advance)
+
+    def compute(self, item: Pending, advance: Advance) -> Finished:
+        """Compute one run here; a failure becomes its cells' result, only an unwritable output is raised."""
+        began = time.monotonic()
+        device = item.run.loaded.model.device.type
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            results = self._run(item, advance)
+        except OutputError:
+            raise
+        except Exception as error:
+            _log.debug("%s", traceback.format_exc())
+            results = [cell.ended(error) for cell in item.cells]
+        return Finished(results, make_meta(time.monotonic() - began, device))
+
+    def _run(self, item: Pending, advance: Advance) -> list[Result]:
         run = item.run
         quantized = compiled(self.workspace.artifacts, self.workspace.calibrations, run)
         sizes = count_bytes(run.loaded.model, quantized)
@@ -189,7 +219,7 @@ class Sweep:
             for cell, task in zip(item.cells, tasks, strict=True)
         ]
 
-    def _scenes(self, run: Run, skipped: list[dict[str, str]], advance: Callable[[str, int], None]) -> Iterator[Scene]:
+    def _scenes(self, run: Run, skipped: list[dict[str, str]], advance: Advance) -> Iterator[Scene]:
         """The run's sequences, one by one; bad ones are added to ``skipped`` where the sweep goes on without them."""
         for sequence in run.dataset.sequences():
             try:
@@ -232,12 +262,12 @@ def _filled(cell: Result, task: Task, scores: list[SequenceScore]) -> Result:
     return replace(cell, metrics=summarize(task, scores), sequences=rows)
 
 
-def _meta(seconds: float, run: Run) -> dict[str, Any]:
-    on_gpu = run.loaded.model.device.type == "cuda"
+def make_meta(seconds: float, device: str) -> dict[str, Any]:
+    """How results were made: ``seconds`` of the run on a ``device`` (cpu, cuda), memory of this process, environment."""
     return {
         "seconds": seconds,  # of the run: its tasks share one pass
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "peak_device_bytes": torch.cuda.max_memory_allocated() if on_gpu else 0,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else 0,
         "environment": describe(),
         "command": sys.argv,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,10 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fgq_bench.cards import card_names
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.compiling import artifact_path, packed_bytes
 from fgq_bench.errors import UserError
+from fgq_bench.executors.choice import Choice
 from fgq_bench.loaders.setting import Setting
 from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import bytes_per_sequence
+from fgq_bench.reporting.pace import Pace
 from fgq_bench.reporting.statistics import PER_CATEGORY
 from fgq_bench.results import Result
 from fgq_bench.runner import OnBadData, Outcome, Overwrite, Sweep, Workspace, split_pending
@@ -33,18 +37,21 @@ HEADLINES = {  # one number per task
 
 
 def run_request(
-    request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool
-) -> int:
+    request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool,
+    choice: Choice = Choice(),  # noqa: B008
+) -> int:  # fmt: skip
     """Execute one grid and print its results; the exit code is 1 where a cell failed."""
-    check_device(request.device)
+    choice.check()
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
+    device = request.device
+    request = replace(request, device=_planning_device(request.device, choice), elsewhere=choice.elsewhere)
     runs = plan(request, LoadedModel.load(request))
     check_roots(request.roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     headlines = {run.dataset.card.name: run.dataset.setting for run in runs}
     if as_json:
         print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics, "skipped": result.skipped} for result in outcome.results])  # fmt: skip
@@ -56,6 +63,7 @@ def run_request(
 def run_reports(
     preset: str, names: list[str], model: str | None, roots: dict[str, Path], limit: int | None, device: str,
     output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
+    choice: Choice = Choice(),  # noqa: B008
 ) -> int:  # fmt: skip
     """Compute the cells of every report of ``preset``, or of the reports ``names`` (on ``model``), and render them."""
     from fgq_bench.commands.reports import write_reports
@@ -63,43 +71,61 @@ def run_reports(
     from fgq_bench.reporting.reports import build_report, find_report, plan_reports
 
     parse_choice("--preset", preset, ("quick", "full"))
-    check_device(device)
+    choice.check()
+    here = _planning_device(device, choice)
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
     if model is not None and not names:
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, device, roots)
+    planned = plan_reports(cards, limit, here, roots)
     runs = [run for _, found in planned for run in found]
     check_roots(roots, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
         return 0
-    outcome = execute(runs, workspace, _overwrite(overwrite), policy)
+    outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     reports = [build_report(card, found, workspace.store) for card, found in planned]
     write_reports(reports, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
     write_page(output / "report" / "index.html", reports, workspace.store, workspace.predictions)
     return _finish(outcome, workspace, quiet=False)
 
 
-def execute(runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop") -> Outcome:
-    """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored."""
+def execute(
+    runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop",
+    choice: Choice = Choice(), device: str = "cpu",  # noqa: B008
+) -> Outcome:  # fmt: skip
+    """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored.
+
+    ``choice`` says who computes, on ``device`` (theirs).
+    """
     _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        choice.open(workspace, on_bad_data, device) as executor,
+    ):
         bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
 
         def advance(label: str, steps: int) -> None:
             progress.update(bar, description=label, advance=steps)
 
         try:
-            return Sweep(workspace, overwrite, on_bad_data).execute(runs, advance)
+            return Sweep(workspace, overwrite, on_bad_data, executor.perform).execute(runs, advance)
         except KeyboardInterrupt:
             raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
+
+
+def _planning_device(device: str, choice: Choice) -> str:
+    """Where the model is that runs are planned with: on ``device`` only where it also computes."""
+    if choice.elsewhere:
+        return "cpu"
+    check_device(device)
+    return device if choice.workers == 1 else "cpu"
 
 
 def _workspace(output: Path, cache: str) -> Workspace:
@@ -112,24 +138,42 @@ def _overwrite(value: str) -> Overwrite:
 
 def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_json: bool) -> None:
     done, pending = split_pending(runs, workspace.store, overwrite)
-    rows: list[dict[str, Any]] = []
+    pace, rows = Pace.read(workspace.store), list[dict[str, Any]]()
+    made: dict[Path, int] = {}  # artefacts that are not there yet, and the bytes of their codes
     for item in pending:
-        dataset = item.run.dataset
-        fields = fields_read(find_task(name) for name in item.run.tasks)
-        sequences = dataset.sequences()
+        run, dataset = item.run, item.run.dataset
+        fields = fields_read(find_task(name) for name in run.tasks)
         frames = sum(map(len, dataset.frames.values()))
         size = dataset.setting.image_size
+        path = artifact_path(workspace.artifacts, run)
+        if not run.scheme.is_float and not path.is_file():
+            made[path] = packed_bytes(run)
+        hours = pace.hours([(run, [cell.conditions["task"]["name"] for cell in item.cells])])
         rows.append(
             {
-                "run": item.run.label, "scope": item.run.scope, "seed": item.run.seed, "cells": len(item.cells),
-                "sequences": len(sequences), "cache_MB": round(bytes_per_sequence(frames, size, size, fields) / 1e6, 1),
+                "run": run.label, "scope": run.scope, "seed": run.seed, "cells": len(item.cells),
+                "sequences": len(dataset.sequences()),
+                "cache_MB": round(bytes_per_sequence(frames, size, size, fields) / 1e6, 1),
+                "hours": None if hours is None else round(hours, 4),
             }
         )  # fmt: skip
+    known = [row["hours"] for row in rows if row["hours"] is not None]
+    total = {
+        "stored": len(done), "artefacts": len(made), "artefacts_MB": round(sum(made.values()) / 1e6, 1),
+        "hours": round(sum(known), 2), "runs_without_an_estimate": len(rows) - len(known),
+    }  # fmt: skip
     if as_json:
-        print_json({"stored": len(done), "pending": rows})
+        print_json({**total, "pending": rows})
         return
-    print_rows("to do", rows)
+    print_rows("to do", [{**row, "hours": "?" if row["hours"] is None else row["hours"]} for row in rows])
     console.print(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
+    note = f"; {len(rows) - len(known)} runs without an estimate" if len(known) < len(rows) else ""
+    console.print(
+        f"{len(made)} artefacts to make ({total['artefacts_MB']} MB of codes), predictions take "
+        f"{sum(row['cache_MB'] for row in rows):.1f} MB, about {sum(known):.2f} hours on one device like the one that filled "
+        f"{workspace.store.root}{note}",
+        soft_wrap=True,
+    )
 
 
 def _summary(result: Result, setting: Setting) -> dict[str, str]:

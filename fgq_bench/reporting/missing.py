@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from fgq_bench.cards import ReportCard
@@ -14,6 +12,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
 from fgq_bench.registry import find_method
 from fgq_bench.reporting.columns import Column
+from fgq_bench.reporting.pace import Pace
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, layout
 from fgq_bench.reporting.papers.measures import Sources, frames_of, measure_of
 from fgq_bench.reporting.papers.tables import stored_sizes
@@ -51,44 +50,13 @@ def find_gaps(cards: list[ReportCard], store: Store, limit: int | None, roots: d
     Hours come from how long stored runs of the same model, method and task took here, compilation included where they
     compiled: an upper bound for most.
     """
-    clock = Clock.read(store)
+    pace = Pace.read(store)
     seen: set[str] = set()
-    return [gap for card in cards for gap in _gaps(card, store, limit, roots, clock, seen)]
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Seconds that a sequence took, from the notes beside stored results; by model, method and task."""
-
-    rates: dict[tuple[str, str, str], list[float]]
-
-    @classmethod
-    def read(cls, store: Store) -> Clock:
-        """Whatever times are noted in ``store``."""
-        rates: dict[tuple[str, str, str], list[float]] = {}
-        for path in sorted(store.root.glob("*/*/*/*.meta.json")):
-            result = path.with_name(path.name.removesuffix(".meta.json") + ".json")
-            found = store.read(result) if result.is_file() else None
-            if found is not None and found.kind == "accuracy" and found.sequences:
-                seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"] / len(found.sequences)
-                key = found.labels["model"], found.conditions["method"]["name"], found.labels["task"]
-                rates.setdefault(key, []).append(seconds)
-        return cls(rates)
-
-    def seconds(self, run: Run, tasks: list[str]) -> float | None:
-        """Of a run with ``tasks``: the slowest one's median for its method, else for the model; None without any."""
-        model, slowest = run.loaded.spec.name, 0.0
-        for task in tasks:
-            own = self.rates.get((model, run.method.card.name, task), [])
-            others = [rate for key, rates in self.rates.items() if (key[0], key[2]) == (model, task) for rate in rates]
-            if not others:
-                return None
-            slowest = max(slowest, median(own or others))
-        return slowest * len(run.dataset.sequences())
+    return [gap for card in cards for gap in _gaps(card, store, limit, roots, pace, seen)]
 
 
 def _gaps(
-    card: ReportCard, store: Store, limit: int | None, roots: dict[str, Path], clock: Clock, seen: set[str]
+    card: ReportCard, store: Store, limit: int | None, roots: dict[str, Path], pace: Pace, seen: set[str]
 ) -> Iterator[Gap]:
     if card.not_here:
         yield Gap(card.name, "the whole table", card.not_here)
@@ -102,7 +70,7 @@ def _gaps(
             ((_, runs),) = plan_reports([card], limit, roots=roots)
         except UserError as error:  # weights or a manifest that are not there
             yield Gap(card.name, "all rows", str(error), _asked(card))
-    yield from _cells(card, runs, store, clock, seen)
+    yield from _cells(card, runs, store, pace, seen)
     if card.published is not None:
         sizes = stored_sizes(read_places(card, runs, store)) if runs else {}
         yield from _unmeasured(layout(card), Sources.read(layout(card), store, sizes))
@@ -120,7 +88,7 @@ def _asked(card: ReportCard) -> int:
     return cells
 
 
-def _cells(card: ReportCard, runs: list[Run], store: Store, clock: Clock, seen: set[str]) -> Iterator[Gap]:
+def _cells(card: ReportCard, runs: list[Run], store: Store, pace: Pace, seen: set[str]) -> Iterator[Gap]:
     """Scores that are not stored, as one gap; ``seen`` are the keys that other reports lack, too."""
     todo: list[tuple[Run, list[str]]] = []
     for run in runs:
@@ -130,12 +98,10 @@ def _cells(card: ReportCard, runs: list[Run], store: Store, clock: Clock, seen: 
             todo.append((run, [cell.conditions["task"]["name"] for cell in lacking]))
     if not todo:
         return
-    times = [clock.seconds(run, tasks) for run, tasks in todo]
-    known = [each for each in times if each is not None]
     yield Gap(
         card.name, _list(run.label for run, _ in todo), f"fgq-bench run-all {arguments_of(card)}",
         sum(len(tasks) for _, tasks in todo), sum(len(run.dataset.sequences()) for run, _ in todo),
-        sum(known) / 3600 if len(known) == len(times) else None,
+        pace.hours(todo),
     )  # fmt: skip
 
 

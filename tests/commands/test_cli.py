@@ -35,7 +35,7 @@ def test_help(verb: str) -> None:
 
 
 def test_help_does_not_import_torch() -> None:
-    code = "import sys; import fgq_bench.cli as c; c.app(['--help'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    code = "import sys; import fgq_bench.cli as c; c.app(['--help'], standalone_mode=False); sys.exit(bool({'torch', 'dask'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -64,6 +64,8 @@ def test_run_json_then_everything_is_stored(tmp_path: Path) -> None:
     plan = json.loads(call(*RTN, "--output", tmp_path, "--dry-run", "--json", "-b", "w8a8"))
     assert plan["stored"] == 3
     assert plan["pending"][0]["cells"] == 3
+    assert plan["artefacts"] == 1 and plan["artefacts_MB"] > 1
+    assert plan["pending"][0]["hours"] > 0 and plan["runs_without_an_estimate"] == 0
 
 
 def test_quantize_then_evaluate(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Executors: who computes the runs of a sweep; ``base.py`` is the tutorial."""

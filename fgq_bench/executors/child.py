@@ -1,0 +1,139 @@
+"""The process that carries out orders: it may be killed at any time, and whoever asked is told.
+
+It is a new Python with a pipe to its parent, not a ``multiprocessing`` worker: Dask's own workers may not have those.
+It ends when its parent does, however that happens.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from fgq_bench.errors import OutputError, UserError
+from fgq_bench.executors.orders import Order
+
+START_LIMIT = 600.0  # s, to import torch on a cold network disk
+
+
+class Lost(Exception):
+    """A worker is gone with its order; the message says why, in one line."""
+
+
+class Child:
+    """A process for orders, one at a time; started at once.
+
+    Args:
+        root: folder of artefacts and cache (see ``Workshop``).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.connection, far = Pipe()
+        number = far.fileno()
+        command = [sys.executable, "-m", "fgq_bench.executors.child", str(number), str(root)]
+        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other workers
+        self.process = subprocess.Popen(
+            command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2, env=waiting | dict(os.environ)
+        )
+        far.close()
+        self._ready = False
+        self._limit: float | None = None
+        self._deadline = time.monotonic() + START_LIMIT
+
+    def send(self, order: Order, time_limit: float | None) -> None:
+        """Give it an order; ``time_limit`` in seconds from when it has started up. If it is dead, ``receive`` says so."""
+        self._limit = time_limit
+        if self._ready:
+            self._restart_clock()
+        with suppress(OSError):
+            self.connection.send(order)
+
+    def receive(self, wait: float = 0.0) -> tuple[str, Any] | None:
+        """Its next message, None where there is none within ``wait`` seconds.
+
+        ``("advance", (label, sequences))``, ``("done", bytes)``, or ``("refused", reason)`` for an order that it cannot
+        carry out, ``("output", reason)`` where the disk refuses. Raises Lost when it died or its time is over, which
+        ends it.
+        """
+        try:
+            if not self.connection.poll(wait):
+                if time.monotonic() > self._deadline:
+                    self.close()
+                    raise Lost(f"not done after {self._limit:g} seconds" if self._ready else "it did not start")
+                return None
+            message: tuple[str, Any] = self.connection.recv()
+        except (EOFError, OSError):
+            raise Lost(self._epitaph()) from None
+        if message[0] == "ready":
+            self._ready = True
+            self._restart_clock()
+            return None
+        return message
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+    def _restart_clock(self) -> None:
+        self._deadline = float("inf") if self._limit is None else time.monotonic() + self._limit
+
+    def _epitaph(self) -> str:
+        """How it ended."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # it lives without a pipe
+            self.process.kill()
+            code = self.process.wait()
+        self.connection.close()
+        if code == -signal.SIGKILL:
+            return "its process was killed, perhaps for lack of memory"
+        return f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+
+
+def serve(connection: Connection, root: Path) -> None:
+    """Carry out the orders that come over ``connection`` until the other side is gone."""
+    orders: queue.Queue[Order] = queue.Queue()
+
+    def listen() -> None:
+        try:
+            while True:
+                orders.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+    from fgq_bench.executors.workshop import Workshop  # imports torch
+
+    workshop = Workshop(root)
+    threading.Thread(target=listen, daemon=True).start()
+    connection.send(("ready", None))
+    while True:
+        order = orders.get()
+        try:
+            answer = workshop.perform(order, lambda label, steps: connection.send(("advance", (label, steps))))
+            connection.send(("done", answer))
+        except OutputError as error:
+            connection.send(("output", str(error)))
+        except UserError as error:
+            connection.send(("refused", str(error)))
+        except Exception as error:
+            connection.send(("refused", f"{type(error).__name__}: {error}"))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the parent, who ends this process
+    serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))

@@ -1,0 +1,96 @@
+"""What runs inside a Dask worker: it passes an order on to a child process and watches over it.
+
+The order itself is never executed in the worker's own process: that would not survive a lack of memory, could not be
+stopped when its time is over, and would keep the worker from answering its scheduler.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import get_worker
+
+from fgq_bench.errors import OutputError, UserError
+from fgq_bench.executors.bundle import Bundle
+from fgq_bench.executors.child import Child, Lost
+from fgq_bench.executors.orders import CalibrationOrder, Order, RunOrder
+
+LOOK = 0.2  # s between looks at whether anybody still waits for the answer
+_turn = threading.Lock()  # one order at a time, whoever asks
+_children: dict[Path, Child] = {}  # by root; there is at most one
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of an order.
+
+    ``done``: ``content`` are a run's results as JSON; ``calibrated``: a bundle of what was captured, None on a shared
+    folder; ``refused`` or ``lost``: the reason. Only what is lost is worth trying elsewhere.
+    """
+
+    kind: str
+    content: bytes | Bundle | str | None
+
+
+def carry_out(order: Order, time_limit: float | None, bundle: Bundle | None, shared: str | None) -> Answer:
+    """Carry out ``order`` in this worker's child.
+
+    Args:
+        time_limit: seconds, None for no limit.
+        bundle: what calibration captured, if this worker was not given it before.
+        shared: the sweep's output folder, if this machine sees it, too; None: a folder that goes with this worker.
+    """
+    root = Path(shared) if shared else Path(get_worker().local_directory) / "fgq-bench"
+    if shared and not root.is_dir():
+        return Answer("refused", f"--shared: the worker on {get_worker().address} has no folder {shared}")
+    with _turn:
+        try:
+            if bundle is not None and isinstance(order, RunOrder) and order.calibration is not None:
+                bundle.unpack(_statistics(root, order.calibration))
+            return _pass_on(order, time_limit, root, bool(shared))
+        except (Lost, OutputError) as error:
+            return Answer("lost", str(error))
+        except UserError as error:
+            return Answer("refused", str(error))
+
+
+def _statistics(root: Path, key: str) -> Path:
+    return root / "cache" / "calibration" / key / "statistics"
+
+
+def _pass_on(order: Order, time_limit: float | None, root: Path, shared: bool) -> Answer:
+    child = _child(root)
+    child.send(order, time_limit)
+    while True:
+        message = child.receive(LOOK)
+        if message is None or message[0] == "advance":
+            if not _is_wanted():
+                child.close()
+                raise Lost("nobody waits for it any more")
+            continue
+        kind, content = message
+        if kind == "output":
+            raise OutputError(content)
+        if kind == "done" and isinstance(order, CalibrationOrder):
+            return Answer("calibrated", None if shared else Bundle.pack(_statistics(root, order.key)))
+        return Answer(kind, content)
+
+
+def _child(root: Path) -> Child:
+    """This worker's child, which keeps models between orders; another root than before takes another child."""
+    found = _children.get(root)
+    if found is None or not found.alive:
+        for other in _children.values():
+            other.close()
+        _children.clear()
+        found = _children[root] = Child(root)
+    return found
+
+
+def _is_wanted() -> bool:
+    """Whether the task is still to be executed: the client may be gone, or this worker about to end."""
+    worker = get_worker()
+    state = worker.state.tasks.get(worker.get_current_task())
+    return worker.status.name == "running" and state is not None and state.state == "executing"
