@@ -16,6 +16,11 @@ from safetensors import SafetensorError
 from fgq_bench.errors import OutputError
 
 
+def is_file_name(text: str) -> bool:
+    """Whether ``text`` names a file inside a folder and nothing else: no path, no other folder, nothing unprintable."""
+    return text not in ("", ".", "..") and text.isprintable() and not set(text) & set("/\\")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals (read-only, disk full) into one line that names ``path``."""
@@ -46,8 +51,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write canonical JSON (sorted keys, two spaces, final newline) atomically."""
-    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON: sorted keys, two spaces, final newline."""
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -106,10 +106,13 @@ class Trainer:
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        self.step = int(state["step"])
-        for name in ("model", "objective", "average", "muon", "adam"):
-            getattr(self, name).load_state_dict(state[name])
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            self.step = int(state["step"])
+            for name in ("model", "objective", "average", "muon", "adam"):
+                getattr(self, name).load_state_dict(state[name])
+        except Exception as error:  # whatever a damaged or foreign archive makes of it
+            raise UserError(f"{path}: not a checkpoint of this training ({type(error).__name__}); delete it") from None
         return True
 
     def run(self, validate: Validate, every: int = 250) -> AlternatingModel:
