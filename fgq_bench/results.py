@@ -142,7 +142,11 @@ class Store:
 
 def _check(result: Result, path: Path) -> None:
     """Raise TypeError, KeyError or ValueError for fields of another kind, and where the key is not that of the conditions."""
-    if result.kind not in ("accuracy", "latency", "calibration") or result.status not in ("ok", "failed", "not applicable"):
+    if result.kind not in ("accuracy", "latency", "calibration") or result.status not in (
+        "ok",
+        "failed",
+        "not applicable",
+    ):
         raise ValueError(f"kind {result.kind!r}, status {result.status!r}")
     for field_name, kind in (("conditions", dict), ("metrics", dict), ("sequences", list), ("bytes", dict)):
         if not isinstance(getattr(result, field_name), kind):

@@ -77,7 +77,9 @@ def test_a_preset_cannot_leave_the_store(tmp_path: Path, preset: str) -> None:
         parse_card(MethodCard, path)
 
 
-@pytest.mark.parametrize("code", ["subprocess:Popen", "os:system", "no_such_module:X", "fgq_bench.cards:Card", "", "os"])
+@pytest.mark.parametrize(
+    "code", ["subprocess:Popen", "os:system", "no_such_module:X", "fgq_bench.cards:Card", "", "os"]
+)
 def test_a_card_names_a_quantizer_or_a_loader_and_no_other_code(tmp_path: Path, code: str) -> None:
     with pytest.raises(UserError, match=r"^method mine: '.*' (is no Quantizer|cannot be imported)"):
         find_method(str(method_card(tmp_path, quantizer=code))).quantizer()
@@ -179,7 +181,9 @@ def test_latex_prints_what_a_card_says() -> None:
     text = to_latex(table)
     assert r"\input" not in text
     assert "\n\n" not in text
-    assert text.count(r"\textbackslash{}input\{/etc/passwd\} \% \& \_ \# \$ \textasciicircum{} \textasciitilde{} \{") == 3
+    assert (
+        text.count(r"\textbackslash{}input\{/etc/passwd\} \% \& \_ \# \$ \textasciicircum{} \textasciitilde{} \{") == 3
+    )
     assert r"\label{tab:a-b-c}" in text
 
 

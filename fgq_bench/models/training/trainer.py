@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
 from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
