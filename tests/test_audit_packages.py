@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests import audit_packages
 from tests.audit_packages import main, verdict
 
 SKIPPED = {"name": "torch", "skip_reason": "not found on PyPI"}
@@ -36,6 +35,6 @@ def test_offline_lint_passes_with_a_line(
     def refuse(*args: object, **options: object) -> None:
         raise failure
 
-    monkeypatch.setattr(audit_packages.subprocess, "run", refuse)
+    monkeypatch.setattr("tests.audit_packages.subprocess.run", refuse)
     assert main() == 0
     assert capsys.readouterr().out.startswith("pip-audit: skipped, no index is reachable (")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fgq_bench.cards import DatasetCard, card_names, content_root, load_card
+from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
@@ -150,8 +150,7 @@ def _manifest(values: Any) -> Manifest:
     texts += [text for clip in clips for text in (clip.dataset, clip.sequence, *clip.frames)]
     if not all(isinstance(text, str) for text in texts) or not isinstance(values["seed"], int):
         raise TypeError("names are texts, the seed is a whole number")
-    known = card_names("datasets")
-    if foreign := [clip.dataset for clip in clips if clip.dataset not in known]:
+    if foreign := [c.dataset for c in clips if not is_file_name(c.dataset) or c.dataset.endswith(".toml")]:
         raise ValueError(f"{foreign[0]!r} is not the name of a data set")
     return Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
 

@@ -183,7 +183,7 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
         device: torch device.
 
     Raises:
-        UserError: unknown name; missing, truncated or foreign checkpoint.
+        UserError: unknown name; missing, truncated or foreign checkpoint; a weight that is not finite.
     """
     spec = find_model(name)
     path = resolve(checkpoint or spec.checkpoint)
@@ -193,9 +193,16 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
     entries = {key: entry for key, entry in entries.items() if not key.startswith(model.ignored)}
     check_keys(path, entries, model.state_dict())
     dtypes = stored_dtypes(model, spec.compute_dtype)
-    state = {key: entry.read().to(device, dtypes[key], copy=True) for key, entry in entries.items()}
+    state = {key: _finite(entry.read(), key, path).to(device, dtypes[key], copy=True) for key, entry in entries.items()}
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def _finite(weight: Tensor, key: str, path: Path) -> Tensor:
+    """``weight``; raises UserError where it holds NaN or Inf: no number of such a model means anything."""
+    if not weight.isfinite().all():
+        raise UserError(f"{path}: {key} holds NaN or Inf: a damaged checkpoint, or a training that diverged")
+    return weight
 
 
 def _config(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelConfig:
