@@ -25,10 +25,13 @@ from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands import sweeps
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.base import open_dataset
+from fgq_bench.models.tiny import VGGT_TINY
 from fgq_bench.quantizers import gptq, rtn
 from fgq_bench.results import Store
 
 LOADED = (sweeps, gptq, rtn)  # imported here so that a fork need not
+with torch.device("meta"):
+    VGGT_TINY.build()  # computes nothing, but makes torch import what it imports late
 CRASH = 70  # exit code of a child that ended with a traceback
 
 
@@ -103,6 +106,7 @@ class Sweep:
         arguments = ["run", "-m", "fp", "-m", "rtn", "-m", "gptq", "-b", "w4a4", "-d", "procedural-rooms", "-t", "pose", "-t", "depth", "-t", "agreement", "--limit", "2"]  # fmt: skip
         arguments += ["--calibration", str(self.manifest), "--output", str(output), "--json"]
         arguments += [text for method in methods for text in ("-m", method)]
+        log.touch()
         process = os.fork()
         if process == 0:
             _run(arguments, log, prepare)
@@ -142,7 +146,7 @@ def _run(arguments: list[str], log: Path, prepare: Callable[[], None]) -> None:
     """The child: the command line with its output in ``log``; never returns."""
     code = CRASH
     try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT)
+        handle = os.open(log, os.O_WRONLY)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         torch.set_num_threads(1)
