@@ -25,7 +25,7 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str) -> str:
     digest = hashlib.sha256(about.encode())
     for name, value in tensors:
         digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

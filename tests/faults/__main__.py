@@ -19,6 +19,7 @@ import torch
 
 from fgq_bench.environment import describe
 from tests.faults.cells import failing_cells
+from tests.faults.damage import damaged_stores
 from tests.faults.disks import disks
 from tests.faults.inputs import try_inputs
 from tests.faults.interruptions import clocks, kills, runners
@@ -27,7 +28,7 @@ from tests.faults.outcome import Row
 from tests.faults.report import write_report
 from tests.faults.sweep import Sweep
 
-PARTS = ("kills", "runners", "disks", "clocks", "cells", "inputs")
+PARTS = ("kills", "runners", "disks", "clocks", "cells", "damage", "inputs")
 
 
 def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int) -> list[Row]:
@@ -46,6 +47,8 @@ def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int
             rows.append(clocks(sweep, few, rng))
         elif part == "cells":
             rows += failing_cells(sweep)
+        elif part == "damage":
+            rows += damaged_stores(sweep, few, rng)
         else:
             torch.set_num_threads(1)
             kinds = all_kinds(sweep.folder / "inputs", sweep.manifest)
@@ -57,7 +60,9 @@ def main() -> int:
     """Parse, run, report."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="kills")
-    parser.add_argument("--inputs", type=int, default=None, help="damaged files (default: 2 for each round, at least 200)")
+    parser.add_argument(
+        "--inputs", type=int, default=None, help="damaged files (default: 2 for each round, at least 200)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this; repeatable")
     parser.add_argument("-o", "--output", type=Path, required=True, help="report, .md; .json is written beside it")

@@ -62,11 +62,17 @@ def failing_cells(sweep: Sweep) -> list[Row]:
         row.judge("isolated", problems)
         rows.append(row)
     rows[-1].note = f"within {ALLOWED // 2**30} GiB of address space; a limit per cell needs executor limits"
-    rows.append(Row("a quantizer that hangs", "its cell ends at its time limit", note="not tried: needs executor limits"))
+    rows.append(
+        Row("a quantizer that hangs", "its cell ends at its time limit", note="not tried: needs executor limits")
+    )
     return rows
 
 
 def _wrong(failed: list[Result], name: str) -> list[str]:
     if not failed or any(result.method != name for result in failed):
         return [f"failed: {sorted({result.method for result in failed})}, not {name} alone"]
-    return [f"error of {len((result.error or '').splitlines())} lines" for result in failed if "\n" in (result.error or "\n")]
+    return [
+        f"error of {len((result.error or '').splitlines())} lines"
+        for result in failed
+        if "\n" in (result.error or "\n")
+    ]

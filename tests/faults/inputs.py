@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,9 @@ def _read(kind: Kind, sound: Any, content: bytes) -> tuple[str, str]:
         with _time_limit():
             found = kind.read()
     except UserError as error:
-        return "refused", "" if str(error) and len(str(error).splitlines()) == 1 else f"not one line: {str(error)!r:.200}"
+        return "refused", "" if str(error) and len(
+            str(error).splitlines()
+        ) == 1 else f"not one line: {str(error)!r:.200}"
     except Exception as error:
         return "", f"{type(error).__name__}: {error}"[:300]
     if found is None:

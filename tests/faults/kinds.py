@@ -41,8 +41,7 @@ def all_kinds(folder: Path, manifest: Path) -> list[Kind]:
     """One of every kind below ``folder``."""
     folder.mkdir()
     torch.manual_seed(0)
-    model = VGGT(SMALL).eval().requires_grad_(False)
-    save_model(model, folder / "small.safetensors")
+    save_model(VGGT(SMALL), folder / "small.safetensors")
     model = load_model("vggt-tiny", str(folder / "small.safetensors"))
     assert isinstance(model, VGGT)
     kinds = [_card(folder), *_checkpoints(folder, model), _artifact(folder, model), _prediction(folder)]
@@ -98,7 +97,9 @@ def _artifact(folder: Path, model: VGGT) -> Kind:
 
     def read() -> Any:
         made = QuantizedModel.load(path)
-        parts = {f"{name}.{key}": value for name, each in made.linears.items() for key, value in each.state_dict().items()}
+        parts = {
+            f"{name}.{key}": value for name, each in made.linears.items() for key, value in each.state_dict().items()
+        }
         return made.header, _numbers(parts), [str(each.scheme) for each in made.linears.values()]
 
     return Kind("artefact", path, read, TENSORS)
@@ -119,7 +120,9 @@ def _prediction(folder: Path) -> Kind:
 
 def _captured(folder: Path, model: VGGT, manifest: Path) -> Kind:
     clips, place, name = CalibrationClips(load_manifest(str(manifest)), {}), _place(folder, "captured"), "statistics/x"
-    Calibration(model, "model", clips, "float32", place).keep(name, {"count": torch.ones(3), "hessian": torch.rand(8, 8)})
+    Calibration(model, "model", clips, "float32", place).keep(
+        name, {"count": torch.ones(3), "hessian": torch.rand(8, 8)}
+    )
 
     def read() -> Any:
         data = Calibration(model, "model", clips, "float32", place)
@@ -142,7 +145,11 @@ def _results(folder: Path) -> list[Kind]:
         return None if again is None else again.values()
 
     beside = Kind("file beside a result", path.with_suffix(".meta.json"), read, JSON)
-    return [Kind("result", path, lambda: store.read(path).values(), JSON), Kind("result, resumed", path, read, JSON), beside]
+    return [
+        Kind("result", path, lambda: store.read(path).values(), JSON),
+        Kind("result, resumed", path, read, JSON),
+        beside,
+    ]
 
 
 def _manifest(folder: Path, manifest: Path) -> Kind:

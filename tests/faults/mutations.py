@@ -14,7 +14,21 @@ from safetensors.torch import save_file
 
 Mutation = Callable[[Path, random.Random], None]
 FOREIGN = (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"PK\x03\x04" + bytes(40), b"\x80\x04\x95cos\nsystem\n.", b"%!PS-Adobe-3.0\n", b"[" * 100_000, b'{"a": ' * 5000, b"\xff\xfe\0\0", b"null", b"[]\n", b"{}\n")  # fmt: skip
-ODD: tuple[Any, ...] = (None, True, -1, 10**400, 1.5, "", "../../etc/passwd", "\0", "<script>", [], {}, [[[]]], {"a": 1})
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    10**400,
+    1.5,
+    "",
+    "../../etc/passwd",
+    "\0",
+    "<script>",
+    [],
+    {},
+    [[[]]],
+    {"a": 1},
+)
 
 
 def truncate(path: Path, rng: random.Random) -> None:
