@@ -69,8 +69,9 @@ class Clock:
         for path in sorted(store.root.glob("*/*/*/*.meta.json")):
             result = path.with_name(path.name.removesuffix(".meta.json") + ".json")
             found = store.read(result) if result.is_file() else None
-            if found is not None and found.kind == "accuracy" and found.sequences:
-                seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"] / len(found.sequences)
+            noted = _noted_seconds(path)
+            if found is not None and noted is not None and found.kind == "accuracy" and found.sequences:
+                seconds = noted / len(found.sequences)
                 key = found.labels["model"], found.conditions["method"]["name"], found.labels["task"]
                 rates.setdefault(key, []).append(seconds)
         return cls(rates)
@@ -187,3 +188,11 @@ def _name(column: PaperColumn) -> str:
 
 def _label(row: PaperRow) -> str:
     return f"{row.method} {row.bits}"
+
+
+def _noted_seconds(path: Path) -> float | None:
+    """How long a run took, as noted beside its result; None where that is damaged: it only serves an estimate."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
