@@ -84,6 +84,7 @@ class Calibration:
             return
         for stage in self.stages():
             for name, statistics in collect(stage, missing, patches_only).items():
+                _check_finite(name, statistics)
                 self.keep(f"{folder}/{name}", statistics.tensors())
                 missing.discard(name)
             advance(stage.name)
@@ -91,9 +92,9 @@ class Calibration:
                 return
 
     def keep(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Store tensors under ``name``; raises UserError where one is not finite: nothing can be learnt from it."""
+        """Store tensors under ``name``; raises UserError where one holds NaN: nothing can be learnt from it."""
         for key, value in tensors.items():
-            if not value.isfinite().all():
+            if value.isnan().any():
                 raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
         save_tensors(self._path(name), tensors, self._identity(name))
 
@@ -121,6 +122,13 @@ class Calibration:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+
+def _check_finite(name: str, statistics: LinearStatistics) -> None:
+    """Raise UserError where the inputs of the linear ``name`` overflow."""
+    for key, value in statistics.tensors().items():
+        if not value.isfinite().all():
+            raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
 
 
 def _folder(patches_only: bool) -> str:
