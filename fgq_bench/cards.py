@@ -15,9 +15,10 @@ from typing import Any, Literal, TypeVar
 import pydantic
 
 from fgq_bench.errors import UserError
+from fgq_bench.files import is_file_name
 from fgq_bench.suggest import unknown
 
-Scalar = bool | int | float | str
+Scalar = bool | int | pydantic.FiniteFloat | str
 
 
 class Card(pydantic.BaseModel):
@@ -42,6 +43,13 @@ class MethodCard(Card):
     options: dict[str, Scalar] = {}
     sources: dict[str, str] = {}  # where each option's value comes from
     presets: dict[str, dict[str, Scalar]] = {}
+
+    @pydantic.field_validator("presets")
+    @classmethod
+    def _names_are_parts_of_file_names(cls, presets: dict[str, Any]) -> dict[str, Any]:
+        if odd := [name for name in presets if not is_file_name(name)]:
+            raise ValueError(f"the preset {odd[0]!r} cannot be part of a file's name")
+        return presets
 
 
 class DatasetCard(Card):
@@ -184,18 +192,20 @@ def load_card(kind: type[CardT], name: str) -> CardT:
     """
     plural = next(key for key, value in KINDS.items() if value is kind)
     path = Path(name) if name.endswith(".toml") else content_root() / FOLDERS[plural] / f"{name}.toml"
-    if not path.is_file():
+    if not (name.endswith(".toml") or is_file_name(name)) or not path.is_file():
         raise unknown(plural.removesuffix("s"), name, card_names(plural))
     return parse_card(kind, path)
 
 
 def parse_card(kind: type[CardT], path: Path) -> CardT:
     """Read and validate one file; the error names the file, the line and the key."""
-    text = path.read_text(encoding="utf-8")
     try:
-        card = kind.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of 5000 digits
+        raise UserError(f"{path}: not valid TOML: {str(error).splitlines()[0]}") from None
+    try:
+        card = kind.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -582,6 +582,6 @@ def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: a file that the system refuses to open
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.ranges import calibrate_inputs
+from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
@@ -17,6 +20,8 @@ from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.base import Job
 from fgq_bench.registry import Method
 from fgq_bench.results import content_key
+
+_log = logging.getLogger(__name__)
 
 
 def compile_model(
@@ -64,12 +69,13 @@ def calibration_of(run: Run, folder: Path | None) -> Calibration | None:
 
 
 def compiled(folder: Path, calibrations: Path, run: Run) -> QuantizedModel:
-    """The run's quantized model, read from ``folder``; compiled and saved first if it is not there.
+    """The run's quantized model, read from ``folder``; compiled and saved first if it is not there or not sound.
 
     ``calibrations`` keeps what calibrated methods share. How long a compilation took is written beside the artefact.
     """
     path = artifact_path(folder, run)
-    if not path.is_file():
+    stored = _stored(path, run)
+    if stored is None:
         began = time.monotonic()
         calibration = calibration_of(run, calibrations)
         made = compile_model(
@@ -77,4 +83,18 @@ def compiled(folder: Path, calibrations: Path, run: Run) -> QuantizedModel:
         )
         write_json(path.with_suffix(".meta.json"), {"seconds": time.monotonic() - began})
         write_atomically(path, made.save)
-    return QuantizedModel.load(path)
+        return QuantizedModel.load(path)
+    return stored
+
+
+def _stored(path: Path, run: Run) -> QuantizedModel | None:
+    """The artefact of this run; None where there is none, it is damaged, or another's lies under its name."""
+    if not path.is_file():
+        return None
+    try:
+        stored = QuantizedModel.load(path)
+    except UserError as error:
+        _log.warning("%s", error)
+        return None
+    expected = json.loads(json.dumps(run.compilation()))
+    return stored if all(stored.header.get(key) == value for key, value in expected.items()) else None

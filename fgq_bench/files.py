@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
+import platform
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +18,11 @@ from typing import Any
 from safetensors import SafetensorError
 
 from fgq_bench.errors import OutputError
+
+
+def is_file_name(text: str) -> bool:
+    """Whether ``text`` names a file inside a folder and nothing else: no path, no other folder, nothing unprintable."""
+    return text not in ("", ".", "..") and text.isprintable() and not set(text) & set("/\\")
 
 
 @contextmanager
@@ -28,12 +37,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it; raises OutputError."""
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it; raises OutputError.
+
+    The file lies in a folder of its own: safetensors makes another temporary one beside it.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        _clear_leftovers(path)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_prefix(path)}{os.getpid()}.", dir=path.parent))
+        temporary = folder / path.name
         try:
             write(temporary)
             with open(temporary, "rb") as file:
@@ -41,13 +53,40 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.chmod(0o644)
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    """How temporary folders of this machine for ``path`` begin; the process's number follows."""
+    return f".{path.name}.{re.sub(r'[^A-Za-z0-9-]', '-', platform.node())}."
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove temporary folders that processes of this machine left for ``path`` when they were killed."""
+    for left in path.parent.glob(glob.escape(_prefix(path)) + "*"):
+        process = left.name.removeprefix(_prefix(path)).partition(".")[0]
+        if not (process.isdecimal() and _runs(int(process))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write canonical JSON (sorted keys, two spaces, final newline) atomically."""
-    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON: sorted keys, two spaces, final newline."""
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from fgq_bench.files import write_atomically
+from fgq_bench.errors import UserError
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.tasks.base import SequencePrediction
+from fgq_bench.tensor_files import load_tensors, save_tensors
 
 STORED_DTYPE = {"pose_enc": torch.float32, "depth": torch.float16, "points": torch.float16}
 
@@ -24,11 +23,16 @@ def predict(model: ReconstructionModel, scene: Scene, compute_dtype: str, fields
     Args:
         compute_dtype: ``float32``, or ``bfloat16`` for autocast around the pass.
         fields: which predictions are kept; they are rounded as the cache stores them, cached or not.
+
+    Raises:
+        UserError: a prediction is not a number. Infinite ones (depth beyond fp16) are passed on: metrics count them.
     """
     device = model.device
     with evaluation_precision(device, compute_dtype):
         out = model(scene.images[None].to(device))
     kept = {name: getattr(out, name)[0].to("cpu", STORED_DTYPE[name]).contiguous() for name in sorted(fields)}
+    if lost := [name for name, value in kept.items() if value.isnan().any()]:
+        raise UserError(f"sequence {scene.sequence}: {lost[0]} is predicted as NaN: weights or activations overflow")
     return SequencePrediction(**kept)
 
 
@@ -43,15 +47,14 @@ class PredictionCache:
         return self.root / key[:2] / f"{key}.safetensors" if self.root else None
 
     def get(self, key: str, fields: frozenset[str]) -> SequencePrediction | None:
-        """The cached prediction if it holds all ``fields``; a damaged file counts as absent."""
+        """The cached prediction if it holds all ``fields``; a damaged or foreign file counts as absent."""
         path = self.path(key)
-        if path is None or not path.is_file():
+        tensors = None if path is None else load_tensors(path, key)
+        if tensors is None or not fields <= tensors.keys():
             return None
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError):
+        if any(STORED_DTYPE.get(name) != value.dtype for name, value in tensors.items()):
             return None
-        return SequencePrediction(**tensors) if fields <= tensors.keys() else None
+        return SequencePrediction(**tensors)
 
     def put(self, key: str, prediction: SequencePrediction) -> None:
         """Store a prediction atomically; raises UserError when the disk refuses."""
@@ -59,7 +62,7 @@ class PredictionCache:
         if path is None:
             return
         tensors = {name: value for name in STORED_DTYPE if (value := getattr(prediction, name)) is not None}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+        save_tensors(path, tensors, key)
 
 
 def bytes_per_sequence(frames: int, height: int, width: int, fields: frozenset[str]) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 
 from fgq_bench.cards import MethodCard, Scalar, load_card
 from fgq_bench.errors import UserError
+from fgq_bench.lazy import find_class
 from fgq_bench.suggest import unknown
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ class Method:
 
     def quantizer(self) -> Quantizer:
         """Import and build the quantizer; raises UserError for options that it refuses."""
-        module, _, name = self.card.quantizer.partition(":")
-        cls: type[Quantizer] = getattr(import_module(module), name)
+        from fgq_bench.quantizers.base import Quantizer
+
+        cls = find_class(self.card.quantizer, Quantizer, f"method {self.card.name}")  # type: ignore[type-abstract]
         try:
             return cls(cls.Options(**self.options))
         except pydantic.ValidationError as error:
@@ -76,8 +78,8 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Scalar]:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             parsed = value
-        if not isinstance(parsed, (bool, int, float, str)):
-            raise UserError(f"--set {text!r}: the value must be a number, true, false or text")
+        if not isinstance(parsed, (bool, int, float, str)) or (isinstance(parsed, float) and not isfinite(parsed)):
+            raise UserError(f"--set {text!r}: the value must be a finite number, true, false or text")
         overrides[key] = parsed
     return overrides
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fgq_bench.errors import NotApplicable, UserError
-from fgq_bench.files import write_json
+from fgq_bench.files import is_file_name, json_text, write_json, write_text
 
 SCHEMA = 1
+DIGEST = "sha256"  # of a result's file, in the file beside it
+_log = logging.getLogger(__name__)
 
 
 def content_key(conditions: dict[str, Any]) -> str:
@@ -57,15 +60,24 @@ class Result:
         return {key: value for key, value in asdict(self).items() if value or key not in ("execution", "skipped")}
 
     def path(self) -> Path:
-        """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last."""
+        """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last.
+
+        Raises UserError where a condition is no part of a path: a result file may come from anybody.
+        """
+        parts = self._parts()
+        if odd := [part for part in parts if not is_file_name(part)]:
+            raise UserError(f"result {self.key[:12]}: {odd[0]!r} cannot be the name of a file")
+        return Path(*parts)
+
+    def _parts(self) -> list[str]:
         c = self.conditions
         if self.kind == "latency":
-            return Path(c["model"]["name"], self.kind, self._machine, c["subject"], f"{c['case']}-{self.key[:12]}.json")
+            return [c["model"]["name"], self.kind, self._machine, c["subject"], f"{c['case']}-{self.key[:12]}.json"]
         file = f"{self.method.replace(':', '+')}-{c['scheme']}-{self.key[:12]}.json"
         if self.kind == "calibration":
-            return Path(c["model"]["name"], self.kind, self._machine, file)
+            return [c["model"]["name"], self.kind, self._machine, file]
         n = self.labels
-        return Path(n["model"], n["dataset"], n["task"], file)
+        return [n["model"], n["dataset"], n["task"], file]
 
     def ended(self, error: Exception) -> Result:
         """This cell without a value, because of ``error``: failed, or not applicable."""
@@ -88,25 +100,67 @@ class Store:
     def read(self, path: Path) -> Result:
         """Read one file; raises UserError if it is damaged or of another schema."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            values = json.loads(content.decode("utf-8"))
             if values.get("schema") != SCHEMA:
                 raise UserError(f"{path}: schema {values.get('schema')!r}, this version reads {SCHEMA}")
-            return Result(**values)
-        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            result = Result(**values)
+            _check(result, path)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
+        if _stated_digest(path) not in (None, hashlib.sha256(content).hexdigest()):
+            raise UserError(f"{path}: damaged, its content is not what was stored; delete it and run again")
+        return result
 
     def get(self, expected: Result) -> Result | None:
-        """The stored result of a cell, None if there is none."""
+        """The stored result of a cell, None if there is none or it is damaged: then it is made again."""
         path = self.root / expected.path()
-        return self.read(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            stored = self.read(path)
+        except UserError as error:
+            _log.warning("%s", error)
+            return None
+        return stored if stored.key == expected.key else None
 
     def put(self, result: Result, meta: dict[str, Any]) -> None:
-        """Write a result and, beside it, how it was made (``meta``: seconds, memory, environment, command)."""
+        """Write a result and, beside it, how it was made (``meta``: seconds, memory, environment, command).
+
+        The SHA-256 of the result's file goes into the latter, so that the former is the same on every machine.
+        """
         path = self.root / result.path()
-        write_json(path.with_suffix(".meta.json"), meta)
-        write_json(path, result.values())
+        content = json_text(result.values())
+        write_json(path.with_suffix(".meta.json"), {**meta, DIGEST: hashlib.sha256(content.encode()).hexdigest()})
+        write_text(path, content)
 
     def all(self) -> list[Result]:
         """Every stored result in path order."""
         paths = sorted(self.root.rglob("*.json"))
         return [self.read(path) for path in paths if not path.name.endswith(".meta.json")]
+
+
+def _check(result: Result, path: Path) -> None:
+    """Raise TypeError, KeyError or ValueError for fields of another kind, and where the key is not that of the conditions."""
+    if result.kind not in ("accuracy", "latency", "calibration") or result.status not in (
+        "ok",
+        "failed",
+        "not applicable",
+    ):
+        raise ValueError(f"kind {result.kind!r}, status {result.status!r}")
+    for field_name, kind in (("conditions", dict), ("metrics", dict), ("sequences", list), ("bytes", dict)):
+        if not isinstance(getattr(result, field_name), kind):
+            raise TypeError(f"key {field_name!r} is no {kind.__name__}")
+    if result.key != content_key(result.conditions):
+        raise ValueError("key 'key' is not that of the conditions")
+    if result.path().name != path.name:
+        raise ValueError(f"its name should be {result.path().name}")
+
+
+def _stated_digest(path: Path) -> str | None:
+    """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
+    try:
+        meta = json.loads(path.with_suffix(".meta.json").read_text(encoding="utf-8"))
+        return str(meta[DIGEST])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fgq_bench.calibration.manifest import CalibrationClips
 from fgq_bench.calibration.statistics import LinearStatistics, collect
 from fgq_bench.calibration.stream import Stage, stream
-from fgq_bench.files import write_atomically
+from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.predictions import Predictions
+from fgq_bench.tensor_files import load_tensors, save_tensors
 
 VERSION = 1  # raised when what is kept changes meaning
 
@@ -46,6 +45,7 @@ class Calibration:
         self.model, self.clips, self.compute_dtype = model, clips, compute_dtype
         self.key = f"v{VERSION}-{model_hash[:12]}-{clips.manifest.hash[:12]}-{compute_dtype}"
         self._folder = folder
+        self._sound: set[str] = set()  # names whose files were read and verified
 
     @cached_property
     def folder(self) -> Path:
@@ -84,6 +84,7 @@ class Calibration:
             return
         for stage in self.stages():
             for name, statistics in collect(stage, missing, patches_only).items():
+                _check_finite(name, statistics)
                 self.keep(f"{folder}/{name}", statistics.tensors())
                 missing.discard(name)
             advance(stage.name)
@@ -91,21 +92,24 @@ class Calibration:
                 return
 
     def keep(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Store tensors under ``name``."""
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        write_atomically(self._path(name), lambda path: save_file(plain, path))
+        """Store tensors under ``name``; raises UserError where one holds NaN: nothing can be learnt from it."""
+        for key, value in tensors.items():
+            if value.isnan().any():
+                raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
+        save_tensors(self._path(name), tensors, self._identity(name))
 
     def holds(self, name: str) -> bool:
-        """Whether ``keep`` has stored ``name``; a damaged file counts as absent."""
-        try:
-            with safe_open(self._path(name), "pt"):
-                return True
-        except (SafetensorError, OSError):
-            return False
+        """Whether ``keep`` has stored ``name``; a damaged or foreign file counts as absent."""
+        if name not in self._sound and load_tensors(self._path(name), self._identity(name)) is not None:
+            self._sound.add(name)
+        return name in self._sound
 
     def kept(self, name: str) -> dict[str, Tensor]:
-        """What ``keep`` stored as ``name``, on the model's device."""
-        return load_file(self._path(name), str(self.model.device))
+        """What ``keep`` stored as ``name``, on the model's device; raises UserError where it is not there or damaged."""
+        tensors = load_tensors(self._path(name), self._identity(name))
+        if tensors is None:
+            raise UserError(f"{self._path(name)}: damaged or gone; run again")
+        return {key: value.to(self.model.device) for key, value in tensors.items()}
 
     def obtain(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """What is kept as ``name``; made and kept first if it is not there."""
@@ -113,8 +117,18 @@ class Calibration:
             self.keep(name, make())
         return self.kept(name)
 
+    def _identity(self, name: str) -> str:
+        return f"{self.key}/{name}"
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+
+def _check_finite(name: str, statistics: LinearStatistics) -> None:
+    """Raise UserError where the inputs of the linear ``name`` overflow."""
+    for key, value in statistics.tensors().items():
+        if not value.isfinite().all():
+            raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
 
 
 def _folder(patches_only: bool) -> str:

@@ -16,18 +16,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fgq_bench.calibration.manifest import Clip, fingerprint
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.models.interface import ReconstructionModel, block_names, run_stage
 from fgq_bench.models.precision import evaluation_precision
+from fgq_bench.tensor_files import load_tensors, save_tensors
 
 VERSION = 1  # raised when candidates or their features change meaning
+FEATURES = ("mean", "variance", "cosine")
 
 
 @dataclass(frozen=True)
@@ -112,20 +111,19 @@ def load_or_measure(
 ) -> Features:
     """Features of all candidates: those kept in ``folder``, else measured clip by clip and kept there.
 
-    ``advance(done)`` is told how many candidates are done. A damaged file counts as absent.
+    ``advance(done)`` is told how many candidates are done. A damaged or foreign file counts as absent.
     """
     frames = len(candidates.clips[0].frames)
     identity = f"{model_hash[:12]}-{candidates.hash()[:12]}-{frames}f-s{candidates.seed}-{compute_dtype}"
     path = folder / f"candidates-v{VERSION}-{identity}.safetensors"
-    try:
-        return Features(**load_file(path))
-    except (SafetensorError, OSError):
-        pass
+    kept = load_tensors(path, identity)
+    if kept is not None and kept.keys() == set(FEATURES):
+        return Features(**kept)
     opened = {dataset.card.name: dataset for dataset in datasets}
     rows = []
     for clip in candidates.clips:
         rows.append(measure(model, opened[clip.dataset].read(clip.sequence, list(clip.frames)).images, compute_dtype))
         advance(len(rows))
-    tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in ("mean", "variance", "cosine")}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in FEATURES}
+    save_tensors(path, tensors, identity)
     return Features(**tensors)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_json
+from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.suggest import unknown
@@ -125,20 +125,34 @@ def load_manifest(name: str) -> Manifest:
         UserError: unknown name, malformed file, or a hash that is not that of the clips.
     """
     path = Path(name) if name.endswith(".json") else content_root() / FOLDER / f"{name}.json"
-    if not path.is_file():
+    if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
-        sources, selection = tuple(values["sources"].items()), dict(values.get("selection", {}))
-        manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        manifest = _manifest(values)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
     if values.get("hash") != manifest.hash:
         raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
-    if not clips:
+    if not manifest.clips:
         raise UserError(f"{path}: no clips")
     return manifest
+
+
+def _manifest(values: Any) -> Manifest:
+    """The manifest of a file's content; raises KeyError, TypeError, ValueError or AttributeError for another's.
+
+    Data sets are those of this project's cards: a file that is passed on must not bring in a card, which names code.
+    """
+    clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
+    sources, selection = tuple(values["sources"].items()), dict(values.get("selection", {}))
+    texts = [values["name"], values["sampler"], *(text for source in sources for text in source)]
+    texts += [text for clip in clips for text in (clip.dataset, clip.sequence, *clip.frames)]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(values["seed"], int):
+        raise TypeError("names are texts, the seed is a whole number")
+    if foreign := [c.dataset for c in clips if not is_file_name(c.dataset) or c.dataset.endswith(".toml")]:
+        raise ValueError(f"{foreign[0]!r} is not the name of a data set")
+    return Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
 
 
 class CalibrationClips:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pydantic
 
 from fgq_bench.cards import DatasetCard
 from fgq_bench.errors import UserError
+from fgq_bench.lazy import find_class
 from fgq_bench.loaders.frames import hash_frames
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.loaders.setting import Setting
@@ -111,8 +111,7 @@ def open_dataset(
 
     Raises UserError for a protocol it does not have, options that its loader refuses, a folder that it needs.
     """
-    module, _, name = card.loader.partition(":")
-    cls: type[Dataset] = getattr(import_module(module), name)
+    cls = find_class(card.loader, Dataset, f"data set {card.name}")  # type: ignore[type-abstract]
     setting = Setting.of(card, protocol)
     try:
         options = cls.Options(**setting.options)

@@ -77,7 +77,7 @@ class Co3d(FileDataset):
         """See ``FileDataset``."""
         missing: dict[str, list[str]] = {}
         for sequence in self.frame_list():
-            if not (self.root / sequence / "images").is_dir():
+            if not inside(self.root, sequence, "images").is_dir():
                 missing.setdefault(self.category(sequence), []).append(sequence)
         split = self.options.split
         blank = [name for name in self._categories() if annotation_file(self.root, name, split) is None]

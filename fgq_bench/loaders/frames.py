@@ -81,7 +81,7 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         rule, stated = values["rule"], values["hash"]
         frames = {str(name): [str(frame) for frame in found] for name, found in values["sequences"].items()}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a frame list ({type(error).__name__}: {error}); delete it, or write it again with fgq-bench frames") from None  # fmt: skip
     if stated != hash_frames(frames):
         raise UserError(f"{path}: key 'hash' is not that of the frames ({hash_frames(frames)[:12]}...): the file was edited")  # fmt: skip

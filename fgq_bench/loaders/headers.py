@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from fgq_bench.errors import BadData
-from fgq_bench.loaders.reading import DAMAGED, Floats
+from fgq_bench.loaders.reading import DAMAGED, FORMATS, Floats
 
 OFF_CENTRE = 0.2  # of the picture's side: how far a camera's principal point lies from the middle at most
 
@@ -18,7 +18,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     try:
         with (
             warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path) as image,
+            Image.open(path, formats=FORMATS) as image,
         ):
             return image.size
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry import invert_rigid
 
 Floats = NDArray[np.float64]
+FORMATS = ("JPEG", "PNG", "WEBP")  # what Pillow may take a file for: others (EPS) start programs
 DAMAGED = (
     OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -51,7 +52,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with (
             warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path) as image,
+            Image.open(path, formats=FORMATS) as image,
         ):
             image.load()
             return image

@@ -26,6 +26,7 @@ from fgq_bench.suggest import unknown
 
 WEIGHTS = Path(__file__).parent / "weights"  # the embedded ones
 FILES = ("model.safetensors", "model.pt")
+DEEPEST = 100  # blocks that a configuration may name whatever the file holds
 
 
 @dataclass(frozen=True)
@@ -183,19 +184,25 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
         device: torch device.
 
     Raises:
-        UserError: unknown name; missing, truncated or foreign checkpoint.
+        UserError: unknown name; missing, truncated or foreign checkpoint; a weight that is not finite.
     """
     spec = find_model(name)
     path = resolve(checkpoint or spec.checkpoint)
     entries, metadata = open_checkpoint(path)
-    with torch.device("meta"):
-        model = _config(spec, metadata, path).build()
+    model = _build(_config(spec, metadata, path), len(entries), path)
     entries = {key: entry for key, entry in entries.items() if not key.startswith(model.ignored)}
     check_keys(path, entries, model.state_dict())
     dtypes = stored_dtypes(model, spec.compute_dtype)
-    state = {key: entry.read().to(device, dtypes[key], copy=True) for key, entry in entries.items()}
+    state = {key: _finite(entry.read(), key, path).to(device, dtypes[key], copy=True) for key, entry in entries.items()}
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def _finite(weight: Tensor, key: str, path: Path) -> Tensor:
+    """``weight``; raises UserError where it holds NaN or Inf: no number of such a model means anything."""
+    if not weight.isfinite().all():
+        raise UserError(f"{path}: {key} holds NaN or Inf: a damaged checkpoint, or a training that diverged")
+    return weight
 
 
 def _config(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelConfig:
@@ -204,8 +211,19 @@ def _config(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelConfi
         return spec.config
     try:
         return spec.config.from_dict(json.loads(metadata["config"]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         raise UserError(f"{path}: not a checkpoint of {spec.name}: its configuration is another model's") from None
+
+
+def _build(config: ModelConfig, tensors: int, path: Path) -> AlternatingModel:
+    """A network of these sizes without weights; raises UserError where there is none with so few ``tensors``."""
+    try:
+        if deep := [key for key, value in config.to_dict().items() if "depth" in key and value > max(tensors, DEEPEST)]:
+            raise ValueError(f"{deep[0]} is larger than the number of tensors")  # before it takes hours
+        with torch.device("meta"):
+            return config.build()
+    except Exception as error:  # whatever layers make of sizes that are none
+        raise UserError(f"{path}: its configuration describes no model ({type(error).__name__}: {error})") from None
 
 
 def save_model(model: ReconstructionModel, path: Path, dtype: torch.dtype = torch.float16) -> None:

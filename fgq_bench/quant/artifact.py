@@ -19,9 +19,11 @@ from fgq_bench.quant.linear import PARTS, Executor, QuantLinear, SplitLinear, fu
 from fgq_bench.quant.packing import pack, unpack
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Transform, transform_from_tensors
+from fgq_bench.tensor_files import DIGEST, tensors_digest
 
 FORMAT = "fgq-bench/1"
 TENSORS = ("codes", "weight_scale", "weight_zero", "bias", "act_clip", "act_scale", "act_zero")
+FOREIGN = (AssertionError, AttributeError, IndexError, KeyError, RecursionError, RuntimeError, TypeError, ValueError)
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
@@ -53,9 +55,11 @@ class QuantizedModel:
             parent = name.rpartition(".")[0]
             bound[name] = SplitLinear(*(bound.pop(f"{parent}.{part}") for part in PARTS))  # type: ignore[assignment]
         for name, module in bound.items():
+            _check_has(result, name)
             result.set_submodule(name, module)
         for name, value in self.overrides.items():
             parent, _, child = name.rpartition(".")
+            _check_has(result, parent)
             setattr(result.get_submodule(parent), child, nn.Parameter(value.to(device), requires_grad=False))
         if self.camera_tokens is not None:
             assert isinstance(result, ReconstructionModel)
@@ -93,21 +97,31 @@ class QuantizedModel:
             if linear.scheme.quantizes_weights:
                 tensors[f"{name}.codes"] = pack(linear.codes, linear.scheme.weight_bits)
         # one metadata entry: safetensors writes several in random order, and equal models must be equal files
-        metadata = {FORMAT: json.dumps({"header": self.header, "layers": layers}, sort_keys=True)}
-        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
+        about = {"header": self.header, "layers": layers}
+        plain = {key: value.contiguous().cpu() for key, value in tensors.items()}
+        digest = tensors_digest(sorted(plain.items()), json.dumps(about, sort_keys=True))
+        save_file(plain, path, {FORMAT: json.dumps({**about, DIGEST: digest}, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path) -> QuantizedModel:
-        """Read what ``save`` wrote; raises UserError for a missing, truncated or foreign file."""
+        """Read what ``save`` wrote; raises UserError for a missing, truncated, damaged or foreign file."""
         with _open(path) as file:
             about = _about(file, path)
             keys = list(file.keys())
+            _verify(file, about, path)
             shared: dict[str, Transform] = {}
             linears = {name: _read_linear(file, keys, name, layer, shared) for name, layer in about["layers"].items()}
             names = [key for key in keys if key.startswith("overrides.")]
             overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
             camera_tokens = file.get_tensor("camera_tokens") if "camera_tokens" in keys else None
             return cls(linears, about["header"], overrides, camera_tokens)
+
+
+def _check_has(model: nn.Module, name: str) -> None:
+    try:
+        model.get_submodule(name)
+    except AttributeError:
+        raise UserError(f"a quantized model with a layer {name!r}, which {type(model).__name__} has not") from None
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -122,7 +136,17 @@ def _about(file: Any, path: Path) -> dict[str, Any]:
     if FORMAT not in metadata:
         raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
     about: dict[str, Any] = json.loads(metadata[FORMAT])
+    if not {"header", "layers"} <= about.keys() <= {"header", "layers", DIGEST}:
+        raise ValueError(f"keys {', '.join(about)}")
     return about
+
+
+def _verify(file: Any, about: dict[str, Any], path: Path) -> None:
+    """Raise UserError where the content is not what was written; files from before there were hashes have none."""
+    stated, content = about.get(DIGEST), {key: about[key] for key in ("header", "layers")}
+    tensors = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
+    if stated is not None and stated != tensors_digest(tensors, json.dumps(content, sort_keys=True)):
+        raise UserError(f"{path}: damaged: its content is not what was written; make it again")
 
 
 @contextmanager
@@ -134,6 +158,9 @@ def _open(path: Path) -> Iterator[Any]:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    except FOREIGN as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path}: not a quantized model of this project ({type(error).__name__}: {reason})") from None
 
 
 def _read_linear(

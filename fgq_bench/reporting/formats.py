@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from fgq_bench.reporting.tables import Cell, Table
@@ -18,16 +19,31 @@ _LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, which end a Markdown row and, in pairs, a LaTeX argument."""
+    return " ".join(text.split("\n"))
+
+
+def _markdown(text: str) -> str:
+    """A table's cell: no character of it begins another."""
+    return _one_line(text).replace("|", r"\|")
+
+
+def _label(name: str) -> str:
+    """A name that LaTeX takes for a label."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def to_markdown(table: Table) -> str:
     """A GitHub table under its caption."""
 
     def show(cell: Cell) -> str:
-        return _MARKDOWN_MARKS[cell.mark].format(cell.text.replace("|", r"\|"))
+        return _MARKDOWN_MARKS[cell.mark].format(_markdown(cell.text))
 
-    lines = [f"### {table.title}", "", table.caption, "", "| " + " | ".join(table.heads) + " |"]
+    lines = [f"### {table.title}", "", table.caption, "", "| " + " | ".join(map(_markdown, table.heads)) + " |"]
     lines.append("|" + "|".join(["---", "---", *["---:"] * (len(table.heads) - 2)]) + "|")
     lines += ["| " + " | ".join(map(show, row)) + " |" for row in table.rows]
     return "\n".join(lines) + "\n"
@@ -41,7 +57,7 @@ def to_latex(table: Table) -> str:
 
     lines = [
         r"\begin{table}[t]", r"\centering", rf"\caption{{{escape_latex(table.caption)}}}",
-        rf"\label{{tab:{table.name}}}", r"\resizebox{\linewidth}{!}{%",
+        rf"\label{{tab:{_label(table.name)}}}", r"\resizebox{\linewidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * (len(table.heads) - 2)}}}", r"\toprule",
         " & ".join(map(escape_latex, table.heads)) + r" \\", r"\midrule",
         *(" & ".join(map(show, row)) + r" \\" for row in table.rows),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from fgq_bench.planning import Run
@@ -24,8 +25,9 @@ class Pace:
         for path in sorted(store.root.glob("*/*/*/*.meta.json")):
             result = path.with_name(path.name.removesuffix(".meta.json") + ".json")
             found = store.read(result) if result.is_file() else None
-            if found is not None and found.kind == "accuracy" and found.sequences:
-                seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"] / len(found.sequences)
+            noted = _noted_seconds(path)
+            if found is not None and noted is not None and found.kind == "accuracy" and found.sequences:
+                seconds = noted / len(found.sequences)
                 key = found.labels["model"], found.conditions["method"]["name"], found.labels["task"]
                 rates.setdefault(key, []).append(seconds)
         return cls(rates)
@@ -46,3 +48,11 @@ class Pace:
         times = [self.seconds(run, tasks) for run, tasks in runs]
         known = [each for each in times if each is not None]
         return sum(known) / 3600 if len(known) == len(times) else None
+
+
+def _noted_seconds(path: Path) -> float | None:
+    """How long a run took, as noted beside its result; None where that is damaged: it only serves an estimate."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
+from fgq_bench.errors import UserError
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.base import SequencePrediction, SequenceScore, Task
 
@@ -24,5 +26,13 @@ def score_sequences(
         prediction = predictor(scene)
         truth = reference(scene) if any(task.needs_reference for task in tasks) else None
         for task in tasks:
-            scores[task.name].append(task.score(scene, prediction, truth))
+            scores[task.name].append(_finite(task, task.score(scene, prediction, truth)))
     return scores
+
+
+def _finite(task: Task, score: SequenceScore) -> SequenceScore:
+    """``score``; raises UserError for a metric that is no number: there is no mean over sequences then."""
+    for name, value in score.values.items():
+        if not math.isfinite(value):
+            raise UserError(f"sequence {score.sequence}: {task.name}.{name} is {value}: a prediction is not finite")
+    return score

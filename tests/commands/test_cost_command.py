@@ -23,7 +23,7 @@ from fgq_bench.models.checkpoints import save_model
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.latency.selection import read_latency
-from fgq_bench.results import Result, Store
+from fgq_bench.results import Result, Store, content_key
 
 CPU = torch.device("cpu")
 SECONDS = ["seconds", "cpu_seconds", *(f"{stage}_seconds" for stage in cost.STAGES)]
@@ -144,17 +144,20 @@ def test_costs_and_other_results_do_not_see_each_other(tmp_path: Path) -> None:
     method = {"model": {"name": "vggt-tiny"}, "method": {"name": "fgq"}, "preset": "code", "scheme": "w4a4"}
     timing: dict[str, Any] = {"model": {"name": "vggt-tiny"}, "subject": "model", "case": "1", "device": machine}
     timing["variants"] = {"variants": []}
+    scored = {**method, "dataset": {"name": "rooms"}, "task": {"name": "pose"}}
+    learned = {**method, "device": machine}
     results = [
-        Result("calibration", "c" * 64, {**method, "device": machine}, "ok"),
-        Result("latency", "l" * 64, timing, "ok"),
-        Result("accuracy", "a" * 64, {**method, "dataset": {"name": "rooms"}, "task": {"name": "pose"}}, "ok"),
+        Result("calibration", content_key(learned), learned, "ok"),
+        Result("latency", content_key(timing), timing, "ok"),
+        Result("accuracy", content_key(scored), scored, "ok"),
     ]
+    keys = [result.key[:12] for result in results]
     for result in results:
         store.put(result, {})
     assert [result.path().as_posix() for result in results] == [
-        "vggt-tiny/calibration/amd-epyc-7543-32/fgq+code-w4a4-cccccccccccc.json",
-        "vggt-tiny/latency/amd-epyc-7543-32/model/1-llllllllllll.json",
-        "vggt-tiny/rooms/pose/fgq+code-w4a4-aaaaaaaaaaaa.json",
+        f"vggt-tiny/calibration/amd-epyc-7543-32/fgq+code-w4a4-{keys[0]}.json",
+        f"vggt-tiny/latency/amd-epyc-7543-32/model/1-{keys[1]}.json",
+        f"vggt-tiny/rooms/pose/fgq+code-w4a4-{keys[2]}.json",
     ]
     assert read_costs(store) == results[:1]
     assert read_latency(store) == results[1:2]

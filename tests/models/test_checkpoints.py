@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,22 @@ def test_pickle_with_code_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": Path("x")}, path)
     with pytest.raises(UserError, match=r"code\.pt: refused, it holds more than tensors"):
         load_model("vggt-tiny", str(path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dim": "x"}, {"heads": 0}, {"dim": -1}, {"depth": 10**9}, {"dpt_levels": None}],
+    ids=lambda c: next(iter(c)),
+)
+def test_a_configuration_of_no_model_is_one_line(tiny: VGGT, tmp_path: Path, changes: dict[str, object]) -> None:
+    config = json.dumps({**tiny.config.to_dict(), **changes})
+    save_file(
+        {"a": torch.zeros(1)} | {str(i): torch.zeros(1) for i in range(10)},
+        tmp_path / "odd.safetensors",
+        {"config": config},
+    )
+    with pytest.raises(UserError, match=r"odd\.safetensors: (its configuration describes no model|not a checkpoint)"):
+        load_model("vggt-tiny", str(tmp_path / "odd.safetensors"))
 
 
 def test_not_a_state_dict(tmp_path: Path) -> None:

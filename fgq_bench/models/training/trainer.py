@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
 from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
@@ -106,10 +107,13 @@ class Trainer:
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        self.step = int(state["step"])
-        for name in ("model", "objective", "average", "muon", "adam"):
-            getattr(self, name).load_state_dict(state[name])
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            self.step = int(state["step"])
+            for name in ("model", "objective", "average", "muon", "adam"):
+                getattr(self, name).load_state_dict(state[name])
+        except Exception as error:  # whatever a damaged or foreign archive makes of it
+            raise UserError(f"{path}: not a checkpoint of this training ({type(error).__name__}); delete it") from None
         return True
 
     def run(self, validate: Validate, every: int = 250) -> AlternatingModel:

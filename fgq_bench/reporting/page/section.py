@@ -28,7 +28,7 @@ def read_facts(path: Path, verb: str) -> dict[str, Any] | None:
         return None
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, verb, error) from None
     if not isinstance(facts, dict):
         raise damaged(path, verb, "not an object")
