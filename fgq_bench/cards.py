@@ -6,6 +6,7 @@ installed wheel. A malformed card is refused with its file, key and line.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from functools import cache
@@ -82,9 +83,10 @@ class ProtocolEntry(pydantic.BaseModel):
     stride: int | None = None  # stride
     at_most_half: bool = False  # stride: at most half the sequence's length
     minimum: int = 1  # sequences with fewer frames are left out
-    resize: Literal["crop", "squash", "pad"] = "crop"  # see loaders/images.py
-    width: int  # pixels
+    resize: Literal["crop", "squash", "pad", "keep", "area"] = "crop"  # see loaders/images.py
+    width: int = pydantic.Field(0, ge=0)  # pixels; area: none
     height: int | None = None  # squash: pixels; None: as wide
+    pixels: int | None = None  # area: at most that many
     truth: Literal["image", "native"] = "image"  # resolution of the true depth
     headline: list[str] = []  # "task.metric[/category]" that the paper prints
     options: dict[str, Scalar] = {}  # for the loader, beside the data set card's
@@ -100,7 +102,16 @@ class ProtocolEntry(pydantic.BaseModel):
             raise ValueError("at_most_half belongs to frames = 'stride'")
         if self.height is not None and self.resize != "squash":
             raise ValueError("height belongs to resize = 'squash'")
+        if (self.pixels is not None, self.width > 0) != (self.resize == "area", self.resize != "area"):
+            raise ValueError(
+                f"resize = {self.resize!r} needs {'pixels and has no width' if self.resize == 'area' else 'width and has no pixels'}"
+            )
         return self
+
+    @property
+    def side(self) -> int:
+        """Width in pixels; under ``area`` that of a square picture."""
+        return self.width or math.isqrt(self.pixels or 0)
 
 
 class ProtocolCard(Card):
@@ -126,11 +137,13 @@ class ReportChanges(pydantic.BaseModel):
 class ReportCard(Card):
     """A table: which cells are its rows, which metrics its columns.
 
+    With ``also_on`` the rows are run on further models, too: a table for each, and how far their rankings agree.
     With ``published`` it is a paper's table made here: rows and columns are the published ones, ``beside`` says which
     data set here stands beside which of the paper's, and ``models`` what changes on other models (``--model``).
     """
 
     model: str
+    also_on: list[str] = []
     scope: str
     presets: list[Literal["quick", "full"]]  # of run-all; none: only where it is asked for by name
     datasets: list[str] = []
@@ -150,8 +163,8 @@ class ReportCard(Card):
 
     @pydantic.model_validator(mode="after")
     def _says_what_it_shows(self) -> ReportCard:
-        own, paper = ("datasets", "rows", "columns"), ("beside", "words", "not_here", "models")
-        for key in own if self.published is None else ():
+        own, paper = ("datasets", "rows", "columns", "also_on"), ("beside", "words", "not_here", "models")
+        for key in own[:3] if self.published is None else ():
             if not getattr(self, key):
                 raise ValueError(f"{key} is missing")
         for key in paper if self.published is None else own:

@@ -265,3 +265,18 @@ def test_predictions_do_not_depend_on_the_batch(loaded: LoadedModel) -> None:
     alone = loaded.model(images[1:2])
     torch.testing.assert_close(together.pose_enc[1:2], alone.pose_enc, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(together.depth[1:2], alone.depth, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_model_cannot_have_is_no_failure(tmp_path: Path) -> None:
+    """QVGGT compensates camera tokens, and π³ has none: a stored result with its reason, and the sweep goes on."""
+    request = replace(REQUEST, methods=["qvggt", "rtn"], schemes=["w8a8"], tasks=["pose"], limit=1, model="pi3-tiny")
+    runs = plan(request, LoadedModel.load(request))
+    outcome = Sweep(Workspace(tmp_path)).execute(runs)
+    assert not outcome.failed
+    (absent,) = outcome.not_applicable
+    stored = Store(tmp_path / "results").get(absent)
+    assert stored is not None
+    assert stored.status == "not applicable"
+    assert stored.error == "qvggt: Pi3 has no camera tokens to compensate; preset no-token goes without"
+    assert [result.status for result in outcome.results] == ["not applicable", "ok"]
+    assert Sweep(Workspace(tmp_path)).execute(runs).computed == 0, "it is not tried again"

@@ -94,6 +94,7 @@ def fingerprint(dataset: Dataset) -> str:
     content = {**dataset.source(), "image_size": setting.image_size}
     if setting.entry is not None:
         content |= {"resize": setting.entry.resize, "height": setting.entry.height}
+        content |= {"pixels": setting.entry.pixels} if setting.entry.pixels else {}
     digits = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return digits if setting.entry is None else f"{setting.protocol}:{digits}"
 

@@ -31,11 +31,13 @@ def compare_rows(
             samples = [row.sample(column) for row in (a, b)]
             if samples[0] is None or samples[1] is None:
                 missing = first if samples[0] is None else second
-                raise UserError(f"{results}: no complete result of {missing!r} on {dataset} for report {report}")
+                raise UserError(
+                    f"{results}: no complete result of {missing!r} with {part.model} on {dataset} for report {report}"
+                )
             difference = paired_difference(samples[0], samples[1])
             better = (difference.value > 0) == column.higher_is_better
             verdict = (first if better else second) if difference.excludes_zero else "not told apart"
-            found.append({"dataset": dataset, "metric": column.heading, "difference": column.cell(difference), "better": verdict})  # fmt: skip
+            found.append({"model": part.model, "dataset": dataset, "metric": column.heading, "difference": column.cell(difference), "better": verdict})  # fmt: skip
     if as_json:
         print_json(found)
     else:

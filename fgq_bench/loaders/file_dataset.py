@@ -131,21 +131,22 @@ class FileDataset(Dataset):
         try:
             if not names:
                 raise BadData("no frames")
-            fitted = [self._fit(place, name) for name in names]
+            fitted = [self._fit(place, names[0])]
+            fitted += [self._fit(place, name, fitted[0].warp) for name in names[1:]]
             scene = _stack(sequence, self.category(place), fitted)
             _check_geometry(scene)
         except BadData as error:
             raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
         return scene
 
-    def _fit(self, sequence: str, name: str) -> _Fitted:
+    def _fit(self, sequence: str, name: str, first: Warp | None = None) -> _Fitted:
         frame = self.read_frame(sequence, name)
         for what, value in (("pose", frame.extrinsics), ("intrinsics", frame.intrinsics)):
             if value is not None and not np.isfinite(value).all():
                 raise BadData(f"frame {name}: {what} is not finite")
         image = read_picture(frame.image)
         try:
-            pixels, warp = fit(image, self.entry, frame.aspect)
+            pixels, warp = fit(image, self.entry, frame.aspect, first)
             depth = None if frame.depth is None else self._fit_depth(frame, frame.depth, warp, image.size)
         except BadData as error:
             raise BadData(f"{frame.image}: {error}") from None

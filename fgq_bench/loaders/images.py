@@ -67,33 +67,34 @@ def multiple(size: float) -> int:
     return max(round(size / PATCH), 1) * PATCH
 
 
-def fit(image: Image.Image, entry: ProtocolEntry, aspect: float | None = None) -> tuple[Tensor, Warp]:
+def fit(
+    image: Image.Image, entry: ProtocolEntry, aspect: float | None = None, first: Warp | None = None
+) -> tuple[Tensor, Warp]:
     """The picture [3, H, W] in [0, 1] as ``entry`` wants it, with its warp.
 
     - ``crop`` (VGGT's): bicubic to ``width``, the height follows in multiples of 14; what is taller than wide is cut to
       a square about its centre. Where ``width`` is not a multiple of 14 (FGQ: 512) a bilinear step down follows.
     - ``pad`` (VGGT's): the longer side becomes ``width``, white fills the square.
     - ``squash``: ``width`` x ``height``, whatever the picture's shape.
+    - ``keep`` (π³'s evaluation): as ``crop``, but Lanczos, and nothing is cut off.
+    - ``area`` (π³'s demo): Lanczos to at most ``pixels`` pixels, both sides multiples of 14 (``area_size``), all
+      pictures of a sequence to the size of its ``first``.
 
     Raises BadData for what is no photograph.
 
     Args:
         aspect: true width / height where it is not that of the stored pixels (frames that were squashed on disk).
+        first: what became of the sequence's first picture; None: this is it.
     """
     if image.mode.startswith(("I", "F")):
         raise BadData(f"a picture of 8 bits per channel is expected, this one is {image.mode}")
     if not 1 / LONGEST <= image.width / image.height <= LONGEST:
         raise BadData(f"{image.width} x {image.height} pixels are no photograph")
     picture = over_white(image)
-    wide, high = (aspect, 1.0) if aspect else (picture.width, picture.height)
-    if entry.resize == "squash":
-        size = (entry.width, entry.height or entry.width)
-    elif entry.resize == "crop" or wide >= high:
-        size = (entry.width, multiple(high * (entry.width / wide)))
-    else:
-        size = (multiple(wide * (entry.width / high)), entry.width)
+    size = _size(entry, *((aspect, 1.0) if aspect else picture.size), first)
     warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
-    array = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    smooth = Image.Resampling.LANCZOS if entry.resize in ("keep", "area") else Image.Resampling.BICUBIC
+    array = np.asarray(picture.resize(size, smooth), dtype=np.float32)
     pixels = torch.from_numpy(array.copy()).permute(2, 0, 1) / 255
     if entry.resize == "crop" and size[1] > entry.width:
         top = (size[1] - entry.width) // 2
@@ -107,6 +108,33 @@ def fit(image: Image.Image, entry: ProtocolEntry, aspect: float | None = None) -
         pixels = F.interpolate(pixels[None], (height, width), mode="bilinear", antialias=True)[0]
         pixels, warp = pixels.clamp(0, 1), warp.resized(width, height)
     return pixels, warp
+
+
+def _size(entry: ProtocolEntry, wide: float, high: float, first: Warp | None) -> tuple[int, int]:
+    """Width and height that a picture of the shape ``wide`` x ``high`` is resampled to, before anything is cut."""
+    if entry.pixels is not None:
+        return (first.width, first.height) if first else area_size(wide, high, entry.pixels)
+    if entry.resize == "squash":
+        return entry.width, entry.height or entry.width
+    if entry.resize != "pad" or wide >= high:
+        return entry.width, multiple(high * (entry.width / wide))
+    return multiple(wide * (entry.width / high)), entry.width
+
+
+def area_size(wide: float, high: float, pixels: int) -> tuple[int, int]:
+    """Width and height of at most ``pixels`` pixels, multiples of 14, for a picture of ``wide`` x ``high`` (π³'s demo).
+
+    Scaled to ``pixels``, up or down, and rounded; while that is too many, 14 come off the side that is too long for the
+    picture's shape.
+    """
+    scale = (pixels / (wide * high)) ** 0.5
+    columns, rows = (max(round(scale * side / PATCH), 1) for side in (wide, high))
+    while columns * rows * PATCH**2 > pixels and (columns, rows) != (1, 1):
+        if rows == 1 or (columns > 1 and columns / rows > wide / high):
+            columns -= 1
+        else:
+            rows -= 1
+    return columns * PATCH, rows * PATCH
 
 
 def margins(warp: Warp, width: int, height: int) -> tuple[int, int, int, int]:

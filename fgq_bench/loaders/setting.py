@@ -31,7 +31,7 @@ class Setting:
         if name not in found:
             raise UserError(f"data set {card.name} has no protocol {name!r}; it has {', '.join(found) or 'none'}")
         entry = found[name]
-        return cls(name, tuple(entry.tasks), entry.width, {**card.options, **entry.options}, entry)
+        return cls(name, tuple(entry.tasks), entry.side, {**card.options, **entry.options}, entry)
 
     def identity(self) -> Any:
         """What decides frames and pictures, for result keys; never what is printed of the scores."""

@@ -193,10 +193,11 @@ def _parse(paper: str, path: Path, line: int, fields: list[str]) -> PublishedCel
         raise UserError(f"{where}: direction {printed.direction!r} is neither higher nor lower")
     name, factor = UNITS[unit]
     decimals = len(printed.value.partition(".")[2])
-    dataset, protocol = dataset_card(paper, printed.dataset)
+    model = MODELS.get(printed.model, printed.model)
+    dataset, protocol = dataset_card(paper, model, printed.dataset)
     return PublishedCell(
-        paper, line, printed, MODELS.get(printed.model, printed.model), method_label(paper, printed.method),
+        paper, line, printed, model, method_label(paper, printed.method),
         scheme_name(paper, printed.method, printed.bits), dataset, protocol,
-        metric_name(printed.metric, printed.aggregation, dataset, protocol),
+        metric_name(paper, printed.metric, printed.aggregation, dataset, protocol),
         float(printed.value) * factor, 0.5 * 10.0**-decimals * factor, name, printed.direction == "higher",
     )  # fmt: skip

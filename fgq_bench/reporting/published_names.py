@@ -147,12 +147,16 @@ def scheme_name(paper: str, method: str, bits: str) -> str:
     return bits.lower() + group + _SCHEME_FLAGS.get(method, "")
 
 
-def dataset_card(paper: str, dataset: str) -> tuple[str, str | None]:
-    """Data set card and protocol card, or the data set as it is printed and None."""
-    return _DATASETS.get(paper, {}).get(dataset, (dataset, None))
+def dataset_card(paper: str, model: str, dataset: str) -> tuple[str, str | None]:
+    """Data set card and protocol card, or the data set as it is printed and None.
+
+    π³ sees its own picture sizes; which ones FGQ gave it is not known.
+    """
+    name, protocol = _DATASETS.get(paper, {}).get(dataset, (dataset, None))
+    return name, "pi3" if protocol and model == "pi3" else protocol
 
 
-def metric_name(metric: str, aggregation: str, dataset: str, protocol: str | None) -> str:
+def metric_name(paper: str, metric: str, aggregation: str, dataset: str, protocol: str | None) -> str:
     """``task.metric[/category]`` on a data set of this project, or the metric as it is printed."""
     if protocol is None:
         return metric
@@ -161,6 +165,6 @@ def metric_name(metric: str, aggregation: str, dataset: str, protocol: str | Non
     if metric in _DEPTH:
         return f"depth-l1.{_DEPTH[metric]}_scale"
     if metric in ("Acc", "Comp", "NC"):
-        task, source = _POINTS[protocol, dataset]
+        task, source = _POINTS[paper, dataset]
         return f"{task}.{metric.lower()}_{aggregation.split()[-1]}_{source}"
     return metric

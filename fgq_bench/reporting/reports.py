@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from fgq_bench.cards import DatasetCard, ReportCard, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.planning import LoadedModel, Opened, Request, Run
+from fgq_bench.reporting.carry_over import carry_over
 from fgq_bench.reporting.papers.layout import Place, layout
 from fgq_bench.reporting.papers.tables import build_paper
-from fgq_bench.reporting.tables import Row, Table, build_plain, read_rows, report_runs
+from fgq_bench.reporting.tables import Row, Table, build_table, read_rows, report_runs
 from fgq_bench.results import Result, Store
 
 Planned = list[tuple[ReportCard, list[Run]]]
@@ -25,12 +26,17 @@ def find_report(name: str, model: str | None = None) -> ReportCard:
     On another model than the card's own it is called NAME-MODEL, with the changes that the card names for that model.
     """
     card = load_card(ReportCard, name)
-    for each in card.models:
+    for each in (*card.models, *card.also_on):
         find_model(each)
-    if model is None or model == card.model:
+    if model is None or (model == card.model and not card.also_on):
         return card
     find_model(model)
-    changes: dict[str, Any] = {"name": f"{card.name}-{model}", "title": f"{card.title}, on {model}", "model": model}
+    changes: dict[str, Any] = {
+        "name": f"{card.name}-{model}",
+        "title": f"{card.title}, on {model}",
+        "model": model,
+        "also_on": [],
+    }
     if model in card.models:
         asked = card.models[model].model_dump(exclude_none=True)
         changes |= {"beside": {}, "words": {}, "sequences": None, "seeds": [0], **asked}
@@ -44,8 +50,13 @@ def arguments_of(card: ReportCard) -> str:
 
 
 def plain_parts(card: ReportCard) -> list[ReportCard]:
-    """The plain reports whose cells ``card`` shows: itself, or those of a paper's table (none: nothing is scored)."""
-    return [card] if card.published is None else list(layout(card).parts().values())
+    """The plain reports whose cells ``card`` shows: itself on each of its models, or those of a paper's table.
+
+    None of them: nothing is scored.
+    """
+    if card.published is not None:
+        return list(layout(card).parts().values())
+    return [card.model_copy(update={"model": model, "also_on": []}) for model in (card.model, *card.also_on)]
 
 
 def root_options(names: Iterable[str]) -> str:
@@ -87,8 +98,18 @@ def split_runs(card: ReportCard, runs: list[Run]) -> Iterator[tuple[ReportCard, 
 
 
 def _is_of(run: Run, part: ReportCard) -> bool:
-    protocol = part.protocol in (None, run.dataset.setting.protocol)
-    return protocol and run.dataset.card.name in part.datasets and run.row in part.rows
+    same = run.loaded.spec.name == part.model and part.protocol in (None, run.dataset.setting.protocol)
+    return same and run.dataset.card.name in part.datasets and run.row in part.rows
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of a plain report on one model and one data set, with their table."""
+
+    card: ReportCard  # of that model
+    dataset: str
+    rows: list[Row]
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -97,6 +118,7 @@ class Built:
 
     card: ReportCard
     runs: list[Run]
+    sections: list[Section]  # of a plain report, model by model
     tables: list[Table]
     used: list[Result]
     missing: list[Result]
@@ -104,14 +126,37 @@ class Built:
 
 def build_report(card: ReportCard, runs: list[Run], store: Store) -> Built:
     """The tables of ``card``, whose ``runs`` ``plan_reports`` gave."""
+    sections: list[Section] = []
     if card.published is None:
-        tables, rows = build_plain(card, runs, store)
+        sections = list(_sections(card, runs, store))
+        tables = [each.table for each in sections] + _carry_over(card, sections)
+        rows = [row for each in sections for row in each.rows]
     else:
         read = read_places(card, runs, store)
         tables = build_paper(layout(card), read, store)
         rows = [row for by_text in read.values() for row in by_text.values()]
     used = [result for row in rows for results in row.results.values() for result in results]
-    return Built(card, runs, tables, used, [cell for row in rows for cell in row.missing])
+    return Built(card, runs, sections, tables, used, [cell for row in rows for cell in row.missing])
+
+
+def _sections(card: ReportCard, runs: list[Run], store: Store) -> Iterator[Section]:
+    for part, own in split_runs(card, runs):
+        for dataset, rows in read_rows(part, own, store).items():
+            table = build_table(part, rows)
+            if card.also_on:
+                table = replace(table, name=f"{table.name}-{part.model}", title=f"{table.title}, {part.model}")
+            yield Section(part, dataset, rows, table)
+
+
+def _carry_over(card: ReportCard, sections: list[Section]) -> list[Table]:
+    """How the ranking on the card's own model compares with that on every other one, data set by data set."""
+    rows = {(each.dataset, each.card.model): each.rows for each in sections}
+    found = [
+        carry_over(card, dataset, rows[dataset, card.model], rows[dataset, other])
+        for other in card.also_on
+        for dataset in card.datasets
+    ]
+    return [table for table in found if table is not None]
 
 
 def read_places(card: ReportCard, runs: list[Run], store: Store) -> dict[Place, dict[str, Row]]:

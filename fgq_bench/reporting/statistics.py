@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from fgq_bench.errors import UserError
 from fgq_bench.results import Result
@@ -86,6 +87,17 @@ def percentiles(samples: Array) -> Interval:
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(samples[1:], [tail, 100 - tail])
     return Interval(float(samples[0]), float(low), float(high))
+
+
+def spearman(first: list[Array], second: list[Array]) -> Interval:
+    """Rank correlation over methods of two quantities (each [1 + R], or [1] without resamples), with its interval.
+
+    Ties have mean ranks; 0 where either side is one single tie.
+    """
+    a, b = (rankdata(np.stack(side), axis=0) for side in (first, second))
+    a, b = a - a.mean(0), b - b.mean(0)
+    scale = np.sqrt((a**2).sum(0) * (b**2).sum(0))
+    return percentiles(np.divide((a * b).sum(0), scale, out=np.zeros_like(scale), where=scale > 0))
 
 
 def rank_marks(samples: list[Sample | None], higher_is_better: bool) -> list[str]:

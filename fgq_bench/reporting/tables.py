@@ -139,16 +139,9 @@ def read_rows(card: ReportCard, runs: list[Run], store: Store) -> dict[str, list
     }
 
 
-def build_plain(card: ReportCard, runs: list[Run], store: Store) -> tuple[list[Table], list[Row]]:
-    """One table per data set of ``card``, and the rows in them."""
+def build_table(card: ReportCard, rows: list[Row]) -> Table:
+    """The table of ``rows``, which ``read_rows`` gave for one data set of ``card``."""
     columns = [Column.parse(text) for text in card.columns]
-    by_dataset = read_rows(card, runs, store)
-    return [_table(card, rows, columns) for rows in by_dataset.values()], [
-        r for rows in by_dataset.values() for r in rows
-    ]
-
-
-def _table(card: ReportCard, rows: list[Row], columns: list[Column]) -> Table:
     shown = rows[0].runs[0]
     heads = ["Method", "Scheme"]
     body = [[Cell(_method(row)), Cell(_scheme(row.runs[0]))] for row in rows]

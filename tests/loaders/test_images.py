@@ -9,12 +9,15 @@ from PIL import Image
 
 from fgq_bench.cards import ProtocolEntry
 from fgq_bench.errors import BadData
-from fgq_bench.loaders.images import Warp, fit, margins, over_white
+from fgq_bench.loaders.images import Warp, area_size, fit, margins, over_white
 
 
 def entry(resize: str, width: int, height: int | None = None) -> ProtocolEntry:
     values = {"frames": "all", "resize": resize, "width": width, "height": height}
     return ProtocolEntry.model_validate(values)
+
+
+AREA = ProtocolEntry.model_validate({"frames": "all", "resize": "area", "pixels": 255_000})  # π³'s demo
 
 
 def marked(width: int, height: int, x: int, y: int) -> Image.Image:
@@ -35,6 +38,9 @@ def marked(width: int, height: int, x: int, y: int) -> Image.Image:
         ((640, 480), "squash", 518, None, None, (518, 518)),
         ((640, 480), "squash", 518, 392, None, (518, 392)),
         ((384, 256), "crop", 512, None, 16 / 9, (504, 294)),  # RealEstate10K frames that were squashed on disk
+        ((640, 480), "keep", 518, None, None, (518, 392)),
+        ((640, 480), "keep", 512, None, None, (504, 378)),  # 512 x 378 first, then down to 504
+        ((1066, 1896), "keep", 518, None, None, (518, 924)),  # VGGT would crop
     ],
 )
 def test_sizes(
@@ -50,7 +56,7 @@ def test_sizes(
     assert (warp.width, warp.height) == expected
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash", "keep"])
 @pytest.mark.parametrize("width", [512, 518])
 @pytest.mark.parametrize("stored", [(640, 480), (480, 640)])
 def test_a_mark_is_where_the_warp_says(resize: str, width: int, stored: tuple[int, int]) -> None:
@@ -73,7 +79,7 @@ def _inside(warp: Warp, stored: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(warp.depth(ones, stored)) > 0
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash", "keep"])
 def test_depth_goes_where_the_picture_goes(resize: str) -> None:
     stored = (300, 500)
     rows, columns = np.mgrid[0 : stored[1], 0 : stored[0]].astype(np.float32)
@@ -123,3 +129,49 @@ def test_height_is_rounded_as_vggt_rounds_it() -> None:
     assert pixels.shape == (3, 518, 518)
     _, warp = fit(Image.new("RGB", (159, 106)), entry("crop", 518))
     assert warp.height == round(106 * (518 / 159) / 14) * 14
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [((640, 480), (574, 434)), ((1920, 1080), (672, 378)), ((900, 900), (504, 504)), ((64, 48), (574, 434))],
+)
+def test_the_area_decides_the_size_as_in_the_demo_of_pi3(stored: tuple[int, int], expected: tuple[int, int]) -> None:
+    pixels, warp = fit(Image.new("RGB", stored), AREA)
+    assert (warp.width, warp.height) == expected
+    assert pixels.shape == (3, expected[1], expected[0])
+
+
+@pytest.mark.parametrize(("wide", "high"), [(1.0, 20.0), (20.0, 1.0), (3.0, 2.0), (0.7, 1.0)])
+@pytest.mark.parametrize("pixels", [196, 1000, 255_000])
+def test_an_area_is_never_more_than_asked_for(wide: float, high: float, pixels: int) -> None:
+    width, height = area_size(wide, high, pixels)
+    assert width % 14 == height % 14 == 0
+    assert 0 < width * height <= pixels
+
+
+def test_all_pictures_of_a_sequence_get_the_size_of_the_first() -> None:
+    _, first = fit(Image.new("RGB", (640, 480)), AREA)
+    x, y = 300, 400
+    pixels, warp = fit(marked(480, 640, x, y), AREA, first=first)
+    assert pixels.shape == (3, 434, 574)
+    assert (warp.scale_x, warp.scale_y) == pytest.approx((574 / 480, 434 / 640))
+    row, column = divmod(int(pixels.mean(0).argmax()), 574)
+    assert abs(column - warp.scale_x * x) <= 10 * warp.scale_x
+    assert abs(row - warp.scale_y * y) <= 10 * warp.scale_y
+
+
+def test_what_is_kept_is_resampled_by_lanczos() -> None:
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (280, 280, 3), np.uint8))
+    for name, filter_ in (("keep", Image.Resampling.LANCZOS), ("crop", Image.Resampling.BICUBIC)):
+        expected = np.asarray(picture.resize((140, 140), filter_), np.float32) / 255
+        np.testing.assert_allclose(fit(picture, entry(name, 140))[0].permute(1, 2, 0).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"resize": "area"}, {"resize": "area", "pixels": 9, "width": 5}, {"resize": "crop"}, {"width": 5, "pixels": 9}],
+)
+def test_width_and_pixels_belong_to_their_ways(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="pixels"):
+        ProtocolEntry.model_validate({"frames": "all", **values})

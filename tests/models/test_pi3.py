@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
+from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.diagnostics import token_magnitudes, without_views
 from fgq_bench.errors import UserError
 from fgq_bench.fisher import estimate
@@ -22,6 +23,7 @@ from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks
 from fgq_bench.latency.timing import Budget
+from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model
 from fgq_bench.models.interface import TOKEN_TYPES, block_names, run_stage
@@ -115,6 +117,17 @@ def test_no_frame_is_special(golden: Golden) -> None:
     torch.testing.assert_close(theirs.depth, ours.depth[:, order], rtol=1e-4, atol=1e-5)
     poses = [decode_pose(pose_enc, (42, 56))[0] for pose_enc in (ours.pose_enc[:, order], theirs.pose_enc)]
     torch.testing.assert_close(relative_poses(poses[1]), relative_poses(poses[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_trained_model_has_no_favourite_frame() -> None:
+    """Trained weights are no exception: reordered frames are the same reconstruction, each seen from its own camera."""
+    model = load_model("pi3-tiny")
+    scene = open_dataset(load_card(DatasetCard, "procedural-rooms"), limit=1).load("rooms-test-0000")
+    order = [3, 1, 0, 2]
+    a, b = model(scene.images[None]), model(scene.images[None, order])
+    torch.testing.assert_close(b.depth, a.depth[:, order], rtol=1e-3, atol=1e-4)
+    poses = [decode_pose(pose_enc, (84, 84))[0] for pose_enc in (a.pose_enc[:, order], b.pose_enc)]
+    torch.testing.assert_close(relative_poses(poses[1]), relative_poses(poses[0]), rtol=1e-3, atol=1e-4)
 
 
 def test_predictions_are_w2c_in_the_first_cameras_frame(golden: Golden) -> None:

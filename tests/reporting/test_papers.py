@@ -20,11 +20,11 @@ from fgq_bench.registry import find_method
 from fgq_bench.reporting.figures.paper_losses import draw_paper_losses
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import layout
-from fgq_bench.reporting.papers.loss import loss_samples, printed_loss, rank_agreement
+from fgq_bench.reporting.papers.loss import loss_samples, printed_loss
 from fgq_bench.reporting.published import load_published
 from fgq_bench.reporting.reports import build_report, find_report, plan_reports, read_places
 from fgq_bench.reporting.rows import RowText
-from fgq_bench.reporting.statistics import Interval, Sample, percentiles
+from fgq_bench.reporting.statistics import Interval, Sample, percentiles, spearman
 from fgq_bench.reporting.tables import Table
 from fgq_bench.results import Store
 
@@ -149,12 +149,14 @@ def test_the_order_of_methods() -> None:
     random = np.random.default_rng(0)
     losses = [random.normal(place, 0.8, 500) for place in range(6)]
     printed = [3.0, 1.0, 2.0, 7.0, 7.0, 9.0]
-    found = rank_agreement(losses, printed)
+    found = spearman(losses, [np.array([each]) for each in printed])
     plain = [spearmanr([row[draw] for row in losses], printed).statistic for draw in range(500)]
     assert found.value == pytest.approx(plain[0])
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain[1:], [2.5, 97.5])))
-    assert rank_agreement(losses, [1.0] * 6).value == 0
-    assert rank_agreement([np.full(3, float(n)) for n in range(4)], [4.0, 3.0, 2.0, 1.0]).value == pytest.approx(-1)
+    assert spearman(losses, [np.ones(1)] * 6).value == 0
+    assert spearman(
+        [np.full(3, float(n)) for n in range(4)], [np.full(3, 4.0 - n) for n in range(4)]
+    ).value == pytest.approx(-1)
 
 
 def test_loss_as_printed_is_known_as_far_as_its_rounding() -> None:

@@ -27,7 +27,13 @@ def loaded() -> LoadedModel:
 
 
 def card(*rows: str) -> ReportCard:
-    changes = {"rows": list(rows), "datasets": ["procedural-objects"], "seeds": [0, 1], "columns": ["pose.auc@30"]}
+    changes = {
+        "also_on": [],
+        "rows": list(rows),
+        "datasets": ["procedural-objects"],
+        "seeds": [0, 1],
+        "columns": ["pose.auc@30"],
+    }
     return load_card(ReportCard, "summary").model_copy(update=changes)
 
 

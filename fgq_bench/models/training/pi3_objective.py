@@ -13,7 +13,7 @@ from fgq_bench.models.training.losses import relative_loss
 from fgq_bench.models.training.objective import Objective
 from fgq_bench.models.vggt import VGGT
 
-POINT_WEIGHT, RELATIVE_WEIGHT, TRANSLATION_WEIGHT, CONFIDENCE_WEIGHT = 4.0, 0.5, 2.0, 0.1
+POINT_WEIGHT, RELATIVE_WEIGHT, TRANSLATION_WEIGHT, CONFIDENCE_WEIGHT = 4.0, 1.0, 2.0, 0.1
 TRUSTED = 0.05  # error of a point relative to its depth below which its confidence should be high
 
 

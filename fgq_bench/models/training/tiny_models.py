@@ -20,10 +20,10 @@ VGGT_RECIPE = (
     Phase(1050, 4, 32, rate=(PEAK, 1e-5), studio=(0.1, 0), rooms=(0.4, 0.4)),
 )
 
-PI3_PEAK = 1e-3
+PI3_PEAK = 5e-4
 PI3_RECIPE = (  # no curriculum: what VGGT learned in the studio is there from the start
-    Phase(100, 4, 32, rate=(1e-5, PI3_PEAK), rooms=(0.4, 0.4)),
-    Phase(300, 4, 32, rate=(PI3_PEAK, PI3_PEAK), rooms=(0.4, 0.4)),
+    Phase(50, 4, 32, rate=(1e-5, PI3_PEAK), rooms=(0.4, 0.4)),
+    Phase(200, 4, 32, rate=(PI3_PEAK, PI3_PEAK), rooms=(0.4, 0.4)),
     Phase(600, 4, 32, rate=(PI3_PEAK, 1e-5), rooms=(0.4, 0.4)),
 )
 

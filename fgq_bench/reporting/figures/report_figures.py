@@ -15,7 +15,7 @@ from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
 from fgq_bench.reporting.figures.ranking import draw_ranking
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import layout
-from fgq_bench.reporting.reports import read_places
+from fgq_bench.reporting.reports import read_places, split_runs
 from fgq_bench.reporting.statistics import Sample
 from fgq_bench.reporting.tables import Row, read_rows
 from fgq_bench.results import Store
@@ -39,12 +39,15 @@ def write_report_figures(
     columns = [Column.parse(text) for text in card.columns]
     shown = {column.task: column for column in reversed(columns)}  # the first column of each task
     paths: list[Path] = []
-    for dataset, rows in read_rows(card, runs, store).items():
-        title = rows[0].runs[0].dataset.card.title
-        paths += draw_bits(rows, list(shown.values())[::-1], title, folder / f"{card.name}-{dataset}-bits")
+    parts = [(part, *each) for part, own in split_runs(card, runs) for each in read_rows(part, own, store).items()]
+    for part, dataset, rows in parts:
+        other = part.model != card.model
+        title = rows[0].runs[0].dataset.card.title + (f", {part.model}" if card.also_on else "")
+        stem = f"{card.name}-{dataset}" + (f"-{part.model}" if other else "")
+        paths += draw_bits(rows, list(shown.values())[::-1], title, folder / f"{stem}-bits")
         for column in shown.values():
-            paths += _ranking(rows, column, title, folder / f"{card.name}-{dataset}-ranking-{column.task}")
-        paths += _pictures(card, rows, cache, folder / f"{card.name}-{dataset}")
+            paths += _ranking(rows, column, title, folder / f"{stem}-ranking-{column.task}")
+        paths += _pictures(part, rows, cache, folder / stem)
     return paths
 
 

@@ -19,8 +19,7 @@ from fgq_bench.reporting.figures.report_figures import FIELDS
 from fgq_bench.reporting.page.contenders import Contenders, contenders
 from fgq_bench.reporting.page.section import Section, rounded
 from fgq_bench.reporting.reports import Built
-from fgq_bench.reporting.tables import Row, read_rows
-from fgq_bench.results import Store
+from fgq_bench.reporting.tables import Row
 
 COUNT = 10_000  # points per cloud, the same pixels in every cloud of a sequence
 REACH = 4.0  # radii around the centre that the 16-bit codes span; points beyond are left out
@@ -71,14 +70,13 @@ class Clouds:
         return _base64(torch.where(inside, (local * 32767).round(), OUTSIDE).numpy().astype("<i2"))
 
 
-def clouds_section(reports: Sequence[Built], store: Store, cache: PredictionCache) -> Section:
-    """The first sequence of every data set that a report with ``pictures`` has cached predictions of."""
+def clouds_section(reports: Sequence[Built], cache: PredictionCache) -> Section:
+    """The first sequence of every data set and model that a report with ``pictures`` has cached predictions of."""
     title, scenes = "Point clouds", {}
-    for report in reports:
-        card = report.card
-        for dataset, rows in read_rows(card, report.runs, store).items() if card.pictures else ():
-            if dataset not in scenes and (found := _scene(card, rows, cache)):
-                scenes[dataset] = found
+    for each in (each for report in reports if report.card.pictures for each in report.sections):
+        key = each.dataset, each.card.model
+        if key not in scenes and (found := _scene(each.card, each.rows, cache)):
+            scenes[key] = found
     if not scenes:
         return Section("clouds", title, missing=MISSING)
     return Section("clouds", title, data={"reach": REACH, "outside": OUTSIDE, "scenes": list(scenes.values())})
@@ -104,7 +102,7 @@ def _scene(card: ReportCard, rows: list[Row], cache: PredictionCache) -> dict[st
         f"{len(clouds.pixels)} random pixels in every cloud; what lies beyond {REACH:g} x the scene's radius is left out."
     )
     return {
-        "title": run.dataset.card.title, "conditions": conditions, "radius": rounded(clouds.radius),
+        "title": f"{run.dataset.card.title}, {run.loaded.spec.name}", "conditions": conditions, "radius": rounded(clouds.radius),
         "colours": clouds.colours(), "codes": clouds.codes, "schemes": schemes,
     }  # fmt: skip
 

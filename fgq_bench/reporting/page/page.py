@@ -45,7 +45,7 @@ def sections_of(folder: Path, reports: list[Built], store: Store, cache: Predict
         shown.append(Report("latency", "Latency and memory", LATENCY, measured))
     return [
         scatter_section(plain, read_latency(store)),
-        clouds_section(plain, store, cache),
+        clouds_section(plain, cache),
         sensitivity_section(folder),
         fisher_section(folder),
         validity_section(folder),

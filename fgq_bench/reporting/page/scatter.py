@@ -16,23 +16,14 @@ from fgq_bench.results import Result
 
 
 def scatter_section(reports: Sequence[Built], latency: Sequence[Result]) -> Section:
-    """One set of points for every plain report and data set."""
+    """One set of points for every plain report, model and data set."""
     sets = [
-        _points(f"{report.card.title}: {table.title}", table, _first_runs(report, dataset), latency)
+        _points(f"{report.card.title}: {each.table.title}", each.table, [row.runs[0] for row in each.rows], latency)
         for report in reports
-        for dataset, table in zip(report.card.datasets, report.tables, strict=True)
+        for each in report.sections
     ]
     missing = "" if sets else "No accuracy result is stored. fgq-bench run-all makes them."
     return Section("scatter", "Accuracy, bytes, latency", data=sets, missing=missing)
-
-
-def _first_runs(report: Built, dataset: str) -> list[Run]:
-    """One run per row of the table: that of the first seed."""
-    first: dict[str | None, Run] = {}
-    for run in report.runs:
-        if run.dataset.card.name == dataset:
-            first.setdefault(run.row, run)
-    return [first[text] for text in report.card.rows]
 
 
 def _points(title: str, table: Table, runs: list[Run], latency: Sequence[Result]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, Place, read_published
-from fgq_bench.reporting.papers.loss import difference, loss_samples, printed_loss, rank_agreement
-from fgq_bench.reporting.statistics import Array, Interval, percentiles
+from fgq_bench.reporting.papers.loss import difference, loss_samples, printed_loss
+from fgq_bench.reporting.statistics import Array, Interval, percentiles, spearman
 from fgq_bench.reporting.tables import Row
 
 FEWEST = 4  # methods whose order is compared
@@ -57,7 +59,7 @@ class Comparison:
                 both[row.text] = here, printed.value
         if len(both) < FEWEST:
             return None
-        return rank_agreement([here for here, _ in both.values()], [printed for _, printed in both.values()])
+        return spearman([here for here, _ in both.values()], [np.array([printed]) for _, printed in both.values()])
 
     def difference(self, row: PaperRow, column: PaperColumn) -> Interval | None:
         """Loss here minus loss printed, in percentage points."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.stats import rankdata
-
 from fgq_bench.errors import UserError
 from fgq_bench.reporting.published import PublishedCell
-from fgq_bench.reporting.statistics import Array, Interval, Sample, percentiles
+from fgq_bench.reporting.statistics import Array, Interval, Sample
 
 
 def difference(here: Interval, printed: Interval) -> Interval:
@@ -28,18 +25,6 @@ def loss_samples(sample: Sample, full: Sample, higher_is_better: bool) -> Array 
         return None
     change = 100 * (sample.resampled - reference) / reference
     return -change if higher_is_better else change
-
-
-def rank_agreement(losses: list[Array], printed: list[float]) -> Interval:
-    """Spearman correlation over methods of losses here (each [1 + R]) and printed, and its interval over resamples.
-
-    Ties have mean ranks; 0 where either side is one single tie.
-    """
-    here = rankdata(np.stack(losses), axis=0)  # [methods, 1 + R]
-    there = rankdata(np.array(printed))[:, None]
-    here, there = here - here.mean(0), there - there.mean(0)
-    scale = np.sqrt((here**2).sum(0) * (there**2).sum(0))
-    return percentiles(np.divide((here * there).sum(0), scale, out=np.zeros_like(scale), where=scale > 0))
 
 
 def printed_loss(cell: PublishedCell, full: PublishedCell) -> Interval | None:
