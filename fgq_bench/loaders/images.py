@@ -91,7 +91,8 @@ def fit(
     if not 1 / LONGEST <= image.width / image.height <= LONGEST:
         raise BadData(f"{image.width} x {image.height} pixels are no photograph")
     picture = over_white(image)
-    size = _size(entry, *((aspect, 1.0) if aspect else picture.size), first)
+    wide, high = (aspect, 1.0) if aspect else picture.size
+    size = _size(entry, wide, high, first)
     warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
     smooth = Image.Resampling.LANCZOS if entry.resize in ("keep", "area") else Image.Resampling.BICUBIC
     array = np.asarray(picture.resize(size, smooth), dtype=np.float32)

@@ -43,7 +43,8 @@ class Agreement:
 
     def cells(self) -> list[str]:
         """From the number of methods to the pairs in opposite order."""
-        order = spearman(*([each.resampled for each in side.values()] for side in (self.first, self.second)))
+        here, there = ([each.resampled for each in side.values()] for side in (self.first, self.second))
+        order = spearman(here, there)
         pairs = self.told_apart()
         opposite = [f"{better} / {worse}" for better, worse, same in pairs if not same]
         return [
@@ -87,5 +88,5 @@ def _agreements(columns: list[Column], first: list[Row], second: list[Row]) -> I
                 if str(a.runs[0].scheme) == scheme and here is not None and there is not None:
                     both[a.asked.label] = here, there
             if len(both) >= FEWEST:
-                sides = ({name: pair[side] for name, pair in both.items()} for side in (0, 1))
-                yield scheme, column, Agreement(*sides, column.higher_is_better)
+                sides = [{name: pair[side] for name, pair in both.items()} for side in (0, 1)]
+                yield scheme, column, Agreement(sides[0], sides[1], column.higher_is_better)

@@ -28,32 +28,33 @@ def sample(values: np.ndarray) -> Sample:
     return Sample(tuple(map(str, range(len(values)))), values, ones, np.full(len(values), "all"), False, 0.0)
 
 
-def sides(spread: float) -> list[dict[str, Sample]]:
+def agreement(spread: float, higher_is_better: bool) -> Agreement:
     rng = np.random.default_rng(0)
-    return [
+    first, second = (
         {name: sample(place + spread * rng.normal(size=40)) for name, place in zip(METHODS, places, strict=True)}
         for places in PLACE.values()
-    ]
+    )
+    return Agreement(first, second, higher_is_better)
 
 
 def test_pairs_in_opposite_order_are_named_better_on_the_first_model_first() -> None:
-    found = Agreement(*sides(0.01), higher_is_better=True)
+    found = agreement(0.01, higher_is_better=True)
     assert [pair for pair in found.told_apart() if not pair[2]] == [("awq", "gptq", False)]
     assert len(found.told_apart()) == 6
     assert found.best() == ["smoothquant"]
-    lower = Agreement(*sides(0.01), higher_is_better=False)
+    lower = agreement(0.01, higher_is_better=False)
     assert [pair for pair in lower.told_apart() if not pair[2]] == [("gptq", "awq", False)]
     assert lower.best() == ["rtn"]
 
 
 def test_the_correlation_is_that_of_scipy() -> None:
-    first, second = sides(0.01)
-    means = [[float(each.values.mean()) for each in side.values()] for side in (first, second)]
-    assert Agreement(first, second, True).cells()[1].startswith(f"{spearmanr(*means).statistic:.2f} [")
+    found = agreement(0.01, higher_is_better=True)
+    first, second = ([float(each.values.mean()) for each in side.values()] for side in (found.first, found.second))
+    assert found.cells()[1].startswith(f"{spearmanr(np.array(first), np.array(second)).statistic:.2f} [")
 
 
 def test_noise_tells_nothing_apart() -> None:
-    found = Agreement(*sides(50.0), higher_is_better=True)
+    found = agreement(50.0, higher_is_better=True)
     assert found.told_apart() == []
     assert found.best() == list(METHODS)
     number, order, pairs, same, opposite, *_ = found.cells()
