@@ -20,6 +20,6 @@ def draw_training_curve(scores: Path, stem: Path) -> list[Path]:
         axis.plot(*zip(*shown, strict=True), line, color=COLOURS[index % 3], label=name)
     axis.set_ylim(0, 1)
     axis.set_xlabel("step")
-    axis.legend(fontsize=7, ncols=2, loc="upper left")
+    figure.legend(*axis.get_legend_handles_labels(), fontsize=7, ncols=3, loc="outside lower center")
     figure.suptitle("validation scores of the averaged weights (sequences of no test split)", fontsize=9)
     return save_figure(figure, stem)
