@@ -53,6 +53,9 @@ Retries = Annotated[int, typer.Option(min=0, help="How often a run whose worker 
 TimeLimit = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds for one run (one model on one data set), then it is ended.")
 ]
+MemoryLimit = Annotated[
+    float | None, typer.Option(min=0.001, help="GB of host memory for a process that computes, then it is ended.")
+]
 TlsCa = Annotated[Path | None, typer.Option(help="dask: certificate of the authority that signed both sides.")]
 TlsCert = Annotated[Path | None, typer.Option(help="dask: this side's certificate.")]
 TlsKey = Annotated[Path | None, typer.Option(help="dask: its key.")]
@@ -136,6 +139,7 @@ def run(
     shared: SharedOutput = False,
     retries: Retries = 2,
     time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -156,7 +160,7 @@ def run(
         parse_roots(root or []), protocol, limit, device, calibration,
     )  # fmt: skip
     choice = Choice(
-        executor, workers, scheduler, cluster, Patience(retries, time_limit), shared,
+        executor, workers, scheduler, cluster, Patience.of(retries, time_limit, memory_limit), shared,
         {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
     )  # fmt: skip
     raise typer.Exit(run_request(request, output, overwrite, cache, on_bad_data, dry_run, as_json, choice))
@@ -181,6 +185,7 @@ def run_all(
     shared: SharedOutput = False,
     retries: Retries = 2,
     time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -194,7 +199,7 @@ def run_all(
     from fgq_bench.executors.choice import Choice
 
     choice = Choice(
-        executor, workers, scheduler, cluster, Patience(retries, time_limit), shared,
+        executor, workers, scheduler, cluster, Patience.of(retries, time_limit, memory_limit), shared,
         {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
     )  # fmt: skip
     code = run_reports(

@@ -1,7 +1,8 @@
-"""Memory-aware admission: another process starts a run only where what runs have taken so far is free."""
+"""Memory: another process starts a run only where what runs have taken so far is free; what a process holds."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 MEMINFO = Path("/proc/meminfo")
@@ -16,6 +17,15 @@ def available_bytes(path: Path = MEMINFO) -> int | None:
     except (OSError, ValueError, IndexError):
         pass
     return None
+
+
+def resident_bytes(process: int) -> int | None:
+    """Memory that a process holds now, None where it has ended or the system (other than Linux) does not say."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Admission:

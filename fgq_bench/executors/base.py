@@ -17,7 +17,7 @@ The others compute elsewhere, and share these parts:
   whose code, weights or frames are not the client's, so no result is filed under a key that it does not deserve.
 - ``workshop.py``: what a worker keeps between orders (models, data sets, scenes), and how it carries one out. Results
   come back as bytes: the JSON that the store will write.
-- ``child.py``: the process that carries orders out. It can be killed: for its time limit, by the system for lack of
+- ``child.py``: the process that carries orders out. It can be killed: for its time limit or its memory limit, by the system for lack of
   memory, by an administrator. Whoever asked is told and stays alive.
 - ``dispatch.py``: which worker does what next; what a lost worker had is tried elsewhere, ``Patience.retries`` times.
 - ``local.py`` (processes on this machine) and ``dask_cluster.py`` (a Dask cluster) only carry messages.
@@ -41,6 +41,17 @@ class Patience:
 
     retries: int = 2
     time_limit: float | None = None  # s, from a worker that is ready to the run's last cell; None: no limit
+    memory_limit: int | None = None  # bytes of host memory that a worker's process may hold; None: no limit
+
+    @classmethod
+    def of(cls, retries: int, time_limit: float | None, memory_limit: float | None) -> Patience:
+        """From options of the command line, memory in GB."""
+        return cls(retries, time_limit, None if memory_limit is None else round(memory_limit * 1e9))
+
+    @property
+    def watches(self) -> bool:
+        """Whether somebody must look on: what has a limit cannot run in the process that keeps it."""
+        return self.time_limit is not None or self.memory_limit is not None
 
 
 class Executor(ABC):

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fgq_bench.errors import OutputError, UserError
+from fgq_bench.executors.admission import resident_bytes
+from fgq_bench.executors.base import Patience
 from fgq_bench.executors.orders import Order
 
 START_LIMIT = 600.0  # s, to import torch on a cold network disk
@@ -45,12 +47,15 @@ class Child:
         )
         far.close()
         self._ready = False
-        self._limit: float | None = None
+        self._limits = Patience()
         self._deadline = time.monotonic() + START_LIMIT
 
-    def send(self, order: Order, time_limit: float | None) -> None:
-        """Give it an order; ``time_limit`` in seconds from when it has started up. If it is dead, ``receive`` says so."""
-        self._limit = time_limit
+    def send(self, order: Order, limits: Patience) -> None:
+        """Give it an order with the ``limits`` of its run; time counts from when it has started up.
+
+        If it is dead, ``receive`` says so.
+        """
+        self._limits = limits
         if self._ready:
             self._restart_clock()
         with suppress(OSError):
@@ -60,14 +65,12 @@ class Child:
         """Its next message, None where there is none within ``wait`` seconds.
 
         ``("advance", (label, sequences))``, ``("done", bytes)``, or ``("refused", reason)`` for an order that it cannot
-        carry out, ``("output", reason)`` where the disk refuses. Raises Lost when it died or its time is over, which
+        carry out, ``("output", reason)`` where the disk refuses. Raises Lost when it died or passed a limit, which
         ends it.
         """
         try:
+            self._check_limits()
             if not self.connection.poll(wait):
-                if time.monotonic() > self._deadline:
-                    self.close()
-                    raise Lost(f"not done after {self._limit:g} seconds" if self._ready else "it did not start")
                 return None
             message: tuple[str, Any] = self.connection.recv()
         except (EOFError, OSError):
@@ -90,7 +93,18 @@ class Child:
         self.connection.close()
 
     def _restart_clock(self) -> None:
-        self._deadline = float("inf") if self._limit is None else time.monotonic() + self._limit
+        limit = self._limits.time_limit
+        self._deadline = float("inf") if limit is None else time.monotonic() + limit
+
+    def _check_limits(self) -> None:
+        """Raise Lost, after ending it, where it has passed one; what it has said by then is still heard first."""
+        most, time_limit = self._limits.memory_limit, self._limits.time_limit
+        if most is not None and (held := resident_bytes(self.process.pid)) is not None and held > most:
+            self.close()
+            raise Lost(f"it held {held / 1e9:.1f} GB of memory, more than the limit of {most / 1e9:g} GB")
+        if time.monotonic() > self._deadline and not self.connection.poll():
+            self.close()
+            raise Lost("it did not start" if not self._ready else f"not done after {time_limit:g} seconds")
 
     def _epitaph(self) -> str:
         """How it ended."""

@@ -70,7 +70,7 @@ class Choice:
         """The executor; what was started for it ends with the context. Raises UserError where nobody answers."""
         self.check()
         if not self.elsewhere:
-            if self.workers == 1 and self.patience.time_limit is None:
+            if self.workers == 1 and not self.patience.watches:
                 yield InProcess(workspace, on_bad_data, self.patience)
             else:
                 yield Processes(workspace, on_bad_data, self.patience, devices_for(device, self.workers))

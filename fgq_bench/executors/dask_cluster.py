@@ -117,7 +117,7 @@ class DaskExecutor(Executor):
                 continue
             bundle = self._bundle(client, task, worker)
             worker.future = client.submit(
-                carry_out, task.order, self.patience.time_limit, bundle, self.shared, pure=False, retries=0,
+                carry_out, task.order, self.patience, bundle, self.shared, pure=False, retries=0,
                 workers=[worker.address], resources={"GPU": 1} if self._on_gpus else None,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from distributed import get_worker
 
 from fgq_bench.errors import OutputError, UserError
+from fgq_bench.executors.base import Patience
 from fgq_bench.executors.bundle import Bundle
 from fgq_bench.executors.child import Child, Lost
 from fgq_bench.executors.orders import CalibrationOrder, Order, RunOrder
@@ -34,11 +35,11 @@ class Answer:
     content: bytes | Bundle | str | None
 
 
-def carry_out(order: Order, time_limit: float | None, bundle: Bundle | None, shared: str | None) -> Answer:
+def carry_out(order: Order, patience: Patience, bundle: Bundle | None, shared: str | None) -> Answer:
     """Carry out ``order`` in this worker's child.
 
     Args:
-        time_limit: seconds, None for no limit.
+        patience: its limits; whether to try again is the client's business.
         bundle: what calibration captured, if this worker was not given it before.
         shared: the sweep's output folder, if this machine sees it, too; None: a folder that goes with this worker.
     """
@@ -49,7 +50,7 @@ def carry_out(order: Order, time_limit: float | None, bundle: Bundle | None, sha
         try:
             if bundle is not None and isinstance(order, RunOrder) and order.calibration is not None:
                 bundle.unpack(_statistics(root, order.calibration))
-            return _pass_on(order, time_limit, root, bool(shared))
+            return _pass_on(order, patience, root, bool(shared))
         except (Lost, OutputError) as error:
             return Answer("lost", str(error))
         except UserError as error:
@@ -60,9 +61,9 @@ def _statistics(root: Path, key: str) -> Path:
     return root / "cache" / "calibration" / key / "statistics"
 
 
-def _pass_on(order: Order, time_limit: float | None, root: Path, shared: bool) -> Answer:
+def _pass_on(order: Order, patience: Patience, root: Path, shared: bool) -> Answer:
     child = _child(root)
-    child.send(order, time_limit)
+    child.send(order, patience)
     while True:
         message = child.receive(LOOK)
         if message is None or message[0] == "advance":

@@ -71,7 +71,7 @@ class Processes(Executor):
                 continue
             if name not in self.children or not self.children[name].alive:
                 self.children[name] = Child(self.workspace.root)
-            self.children[name].send(_on(task.order, device), self.patience.time_limit)
+            self.children[name].send(_on(task.order, device), self.patience)
 
     def _hear(self, name: str, dispatch: Dispatch, advance: Advance) -> Generator[Finished]:
         """Take in what a worker says; what it was lost with goes back to ``dispatch``."""

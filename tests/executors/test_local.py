@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -66,6 +67,16 @@ def test_one_that_takes_too_long_is_tried_again_and_then_failed(small: Small, tm
     assert stored(executor.workspace) == small.expected
 
 
+def test_one_that_holds_too_much_memory_is_ended(small: Small, tmp_path: Path) -> None:
+    executor = processes(tmp_path, Patience(retries=0, memory_limit=10_000_000), 1)  # less than Python with torch
+    outcome = small.sweep(executor, small.runs[:1])
+    for cell in outcome.failed:
+        assert re.fullmatch(
+            r"worker lost: it held 0\.\d GB of memory, more than the limit of 0\.01 GB \(tried once\)", cell.error or ""
+        )
+    assert len(outcome.failed) == len(stored(executor.workspace)) == 2
+
+
 def test_another_code_or_model_is_refused(small: Small, tmp_path: Path) -> None:
     _, pending = split_pending(small.runs[:1], Workspace(tmp_path).store, "failed")
     (task,) = make_tasks(pending, Workspace(tmp_path), "stop", "cpu")
@@ -80,7 +91,7 @@ def test_another_code_or_model_is_refused(small: Small, tmp_path: Path) -> None:
     }
     child = Child(tmp_path)
     for reason, other in foreign.items():
-        child.send(other, None)
+        child.send(other, Patience())
         while (message := child.receive(1)) is None:
             pass
         assert message == ("refused", reason)
@@ -101,5 +112,6 @@ def test_one_worker_without_a_limit_is_this_process(tmp_path: Path) -> None:
         assert isinstance(executor, InProcess)
     with Choice(workers=2).open(workspace, "stop", "cpu") as executor:
         assert isinstance(executor, Processes)
-    with Choice(patience=Patience(time_limit=1.0)).open(workspace, "stop", "cpu") as executor:
-        assert isinstance(executor, Processes)
+    for limited in (Patience(time_limit=1.0), Patience.of(2, None, 4.0)):
+        with Choice(patience=limited).open(workspace, "stop", "cpu") as executor:
+            assert isinstance(executor, Processes)

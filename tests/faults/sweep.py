@@ -100,12 +100,15 @@ class Sweep:
         self.size = sum(path.stat().st_size for path in (folder / "undisturbed").rglob("*") if path.is_file())
         self.cells = len(Store(folder / "undisturbed" / "results").all())
 
-    def start(self, output: Path, methods: Sequence[str] = (), prepare: Callable[[], None] = nothing) -> Child:
-        """Start it on ``output``, with further ``methods``; ``prepare`` runs in the new process first."""
+    def start(
+        self, output: Path, methods: Sequence[str] = (), options: Sequence[str] = (),
+        prepare: Callable[[], None] = nothing,
+    ) -> Child:  # fmt: skip
+        """Start it on ``output``, with further ``methods`` and ``options``; ``prepare`` runs in the new process first."""
         log = self.folder / f"{output.name}-{time.monotonic_ns()}.log"
         arguments = ["run", "-m", "fp", "-m", "rtn", "-m", "gptq", "-b", "w4a4", "-d", "procedural-rooms", "-t", "pose", "-t", "depth", "-t", "agreement", "--limit", "2"]  # fmt: skip
         arguments += ["--calibration", str(self.manifest), "--output", str(output), "--json"]
-        arguments += [text for method in methods for text in ("-m", method)]
+        arguments += [*(text for method in methods for text in ("-m", method)), *options]
         log.touch()
         process = os.fork()
         if process == 0:
