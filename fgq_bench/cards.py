@@ -173,6 +173,8 @@ class ReportCard(Card):
                     "belongs to a report with published" if self.published is None else "is that of the published table"
                 )
                 raise ValueError(f"{key} {why}")
+        if len({self.model, *self.also_on}) != 1 + len(self.also_on):
+            raise ValueError(f"also_on names a model twice, or the report's own, {self.model!r}")
         return self
 
 

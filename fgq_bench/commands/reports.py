@@ -82,13 +82,15 @@ def render(
 
 
 def choose_reports(name: str | None, model: str | None) -> list[ReportCard]:
-    """The report ``name``, or all; on another ``model``, all that have a section for it."""
+    """The report ``name``, or all; on ``model``, all that are made on it or have a section for it."""
     if name is not None:
         return [find_report(name, model)]
     if model is not None:
         find_model(model)
     cards = [find_report(each) for each in card_names("reports")]
-    return cards if model is None else [find_report(card.name, model) for card in cards if model in card.models]
+    if model is None:
+        return cards
+    return [find_report(card.name, model) for card in cards if model in (card.model, *card.also_on, *card.models)]
 
 
 def print_missing(

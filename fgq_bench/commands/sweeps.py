@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fgq_bench.cards import card_names
@@ -44,7 +45,7 @@ def run_request(
     choice.check()
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
     device = request.device
-    request = replace(request, device=_planning_device(request.device, choice), elsewhere=choice.elsewhere)
+    request = replace(request, device=_planning_device(request.device, choice), elsewhere=_elsewhere(device, choice))
     runs = plan(request, LoadedModel.load(request))
     check_roots(request.roots, runs)
     workspace = _workspace(output, cache)
@@ -78,7 +79,7 @@ def run_reports(
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, here, roots)
+    planned = plan_reports(cards, limit, here, roots, _elsewhere(device, choice))
     runs = [run for _, found in planned for run in found]
     check_roots(roots, runs)
     workspace = _workspace(output, cache)
@@ -126,6 +127,11 @@ def _planning_device(device: str, choice: Choice) -> str:
         return "cpu"
     check_device(device)
     return device if choice.workers == 1 else "cpu"
+
+
+def _elsewhere(device: str, choice: Choice) -> bool:
+    """Whether backends run where this process cannot try them: on other machines, on a device it leaves to others."""
+    return choice.elsewhere or torch.device(_planning_device(device, choice)).type != torch.device(device).type
 
 
 def _workspace(output: Path, cache: str) -> Workspace:

@@ -32,7 +32,7 @@ class Admission:
     """Knows the largest peak that a worker of this sweep has reported.
 
     A run that is alone always starts: waiting would not help it. Beside others one starts where as much as that peak is
-    available. Pages that an idle worker keeps are counted as taken, though its next run would use them: it errs to the
+    available once they, too, have taken it. Pages that an idle worker keeps are counted as taken, though its next run would use them: it errs to the
     safe side.
 
     Args:
@@ -47,7 +47,8 @@ class Admission:
         """A worker reports its peak in bytes."""
         self.peak = max(self.peak, peak)
 
-    def allows(self, running: int) -> bool:
-        """Whether one more run may start beside ``running`` ones."""
-        available = available_bytes(self.meminfo)
-        return running == 0 or available is None or available >= (self.peak or self.guess)
+    def allows(self, held: list[int | None]) -> bool:
+        """Whether one more run may start beside those whose processes hold ``held`` bytes now (None: not known)."""
+        available, peak = available_bytes(self.meminfo), self.peak or self.guess
+        coming = sum(max(0, peak - (each or 0)) for each in held)
+        return not held or available is None or available >= peak + coming

@@ -19,9 +19,11 @@ class Bundle:
     hash: str
 
     @classmethod
-    def pack(cls, folder: Path, pattern: str = "*.safetensors") -> Bundle:
-        """The files under ``folder`` whose names match ``pattern``."""
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob(pattern))}
+    def pack(cls, folder: Path) -> Bundle:
+        """The tensor files under ``folder``; raises OSError."""
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))
+        }
         return cls(files, hash_files(files))
 
     def unpack(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The process that carries out orders: it may be killed at any time, and whoever asked is told.
 
 It is a new Python with a pipe to its parent, not a ``multiprocessing`` worker: Dask's own workers may not have those.
-It ends when its parent does, however that happens.
+It ends when its parent does, however that happens; ^C is for the parent, so it has a process group of its own.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class Child:
     def __init__(self, root: Path) -> None:
         self.connection, far = Pipe()
         number = far.fileno()
-        command = [sys.executable, "-m", "fgq_bench.executors.child", str(number), str(root)]
+        command = [sys.executable, "-P", "-m", "fgq_bench.executors.child", str(number), str(root)]
         waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other workers
+        places = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}  # imports what this process would
         self.process = subprocess.Popen(
-            command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2, env=waiting | dict(os.environ)
-        )
+            command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2, process_group=0,
+            env=waiting | dict(os.environ) | places,
+        )  # fmt: skip
         far.close()
         self._ready = False
         self._limits = Patience()
@@ -86,6 +88,11 @@ class Child:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    def fit(self, limits: Patience) -> bool:
+        """Whether it may be given another order: it lives, and what it keeps leaves half of the memory limit free."""
+        held = resident_bytes(self.process.pid)
+        return self.alive and (limits.memory_limit is None or held is None or 2 * held < limits.memory_limit)
+
     def close(self) -> None:
         """End it, whatever it is doing."""
         self.process.kill()
@@ -99,7 +106,8 @@ class Child:
     def _check_limits(self) -> None:
         """Raise Lost, after ending it, where it has passed one; what it has said by then is still heard first."""
         most, time_limit = self._limits.memory_limit, self._limits.time_limit
-        if most is not None and (held := resident_bytes(self.process.pid)) is not None and held > most:
+        held = None if most is None else resident_bytes(self.process.pid)
+        if most is not None and held is not None and held > most and not self.connection.poll():
             self.close()
             raise Lost(f"it held {held / 1e9:.1f} GB of memory, more than the limit of {most / 1e9:g} GB")
         if time.monotonic() > self._deadline and not self.connection.poll():
@@ -130,7 +138,7 @@ def serve(connection: Connection, root: Path) -> None:
         except (EOFError, OSError):
             os._exit(0)
 
-    from fgq_bench.executors.workshop import Workshop  # imports torch
+    from fgq_bench.executors.workshop import Workshop
 
     workshop = Workshop(root)
     threading.Thread(target=listen, daemon=True).start()
@@ -149,5 +157,5 @@ def serve(connection: Connection, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the parent, who ends this process
-    serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))
+    with suppress(BrokenPipeError):  # the parent is gone, and nobody waits
+        serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))

@@ -61,7 +61,7 @@ class Choice:
         if self.scheduler is not None:
             check_address(self.scheduler, tls, self.insecure)
         if find_spec("distributed") is None:
-            raise UserError("--executor dask needs Dask: pip install 'fgq-bench[cluster]'")
+            raise UserError("--executor dask needs Dask: pip install '.[cluster]'")
         if self.cluster is not None:
             check_cluster(self.cluster, tls, self.insecure)
 

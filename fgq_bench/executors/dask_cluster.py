@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +56,7 @@ class DaskExecutor(Executor):
         super().__init__(workspace, on_bad_data, patience)
         self.connect, self.device = connect, device
         self.shared = str(workspace.root.resolve()) if shared else None
+        self.sweep = uuid.uuid4().hex
         self.workers: dict[str, _Worker] = {}  # by id
         self.bundles: dict[str, Bundle] = {}  # by the calibration's key
         self._counted = float("-inf")
@@ -117,7 +120,7 @@ class DaskExecutor(Executor):
                 continue
             bundle = self._bundle(client, task, worker)
             worker.future = client.submit(
-                carry_out, task.order, self.patience, bundle, self.shared, pure=False, retries=0,
+                carry_out, task.order, self.patience, bundle, self.shared, self.sweep, pure=False, retries=0,
                 workers=[worker.address], resources={"GPU": 1} if self._on_gpus else None,
             )  # fmt: skip
 
@@ -126,7 +129,11 @@ class DaskExecutor(Executor):
         if self.shared or task.needs is None or task.needs in worker.has:
             return None
         if task.needs not in self.bundles:
-            self.bundles[task.needs] = Bundle.pack(self.workspace.calibrations / task.needs / "statistics")
+            folder = self.workspace.calibrations / task.needs / "statistics"
+            try:
+                self.bundles[task.needs] = Bundle.pack(folder)
+            except OSError as error:
+                raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
         worker.has.add(task.needs)
         sent: Future[Bundle] = client.scatter(self.bundles[task.needs], workers=[worker.address], hash=False)
         return sent
@@ -177,8 +184,13 @@ class DaskExecutor(Executor):
 
 
 def _census(client: Client) -> dict[str, dict[str, Any]]:
-    """What the scheduler says of every worker, by address."""
-    workers: dict[str, dict[str, Any]] = client.scheduler_info()["workers"]
+    """What the scheduler says of every worker, by address; OSError where it is gone.
+
+    Asked anew: what a client keeps of it (``scheduler_info``) is empty at times, and cut to five workers.
+    """
+    if client.scheduler is None:
+        raise OSError("the scheduler is gone")
+    workers: dict[str, dict[str, Any]] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     return workers
 
 
@@ -190,6 +202,8 @@ def _answer(future: Future[Answer]) -> Answer:
         return future.result(timeout=FETCH)
     except (KilledWorker, TimeoutError):
         return Answer("lost", "its worker left the cluster")
+    except (OSError, CancelledError):  # of the connection: a worker's own comes back as an answer
+        raise OSError("the scheduler is gone") from None
     except Exception as error:
         lines = str(error).splitlines()
         return Answer(

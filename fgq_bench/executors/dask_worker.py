@@ -20,7 +20,7 @@ from fgq_bench.executors.orders import CalibrationOrder, Order, RunOrder
 
 LOOK = 0.2  # s between looks at whether anybody still waits for the answer
 _turn = threading.Lock()  # one order at a time, whoever asks
-_children: dict[Path, Child] = {}  # by root; there is at most one
+_children: dict[tuple[Path, str], Child] = {}  # by root and sweep; there is at most one
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Answer:
     content: bytes | Bundle | str | None
 
 
-def carry_out(order: Order, patience: Patience, bundle: Bundle | None, shared: str | None) -> Answer:
+def carry_out(order: Order, patience: Patience, bundle: Bundle | None, shared: str | None, sweep: str) -> Answer:
     """Carry out ``order`` in this worker's child.
 
     Args:
         patience: its limits; whether to try again is the client's business.
         bundle: what calibration captured, if this worker was not given it before.
+        sweep: its child serves this one only: another may bring other code, cards or pictures.
         shared: the sweep's output folder, if this machine sees it, too; None: a folder that goes with this worker.
     """
     root = Path(shared) if shared else Path(get_worker().local_directory) / "fgq-bench"
@@ -50,8 +51,8 @@ def carry_out(order: Order, patience: Patience, bundle: Bundle | None, shared: s
         try:
             if bundle is not None and isinstance(order, RunOrder) and order.calibration is not None:
                 bundle.unpack(_statistics(root, order.calibration))
-            return _pass_on(order, patience, root, bool(shared))
-        except (Lost, OutputError) as error:
+            return _pass_on(order, patience, (root, sweep), bool(shared))
+        except (Lost, OSError) as error:
             return Answer("lost", str(error))
         except UserError as error:
             return Answer("refused", str(error))
@@ -61,8 +62,8 @@ def _statistics(root: Path, key: str) -> Path:
     return root / "cache" / "calibration" / key / "statistics"
 
 
-def _pass_on(order: Order, patience: Patience, root: Path, shared: bool) -> Answer:
-    child = _child(root)
+def _pass_on(order: Order, patience: Patience, whose: tuple[Path, str], shared: bool) -> Answer:
+    child = _child(whose, patience)
     child.send(order, patience)
     while True:
         message = child.receive(LOOK)
@@ -75,18 +76,18 @@ def _pass_on(order: Order, patience: Patience, root: Path, shared: bool) -> Answ
         if kind == "output":
             raise OutputError(content)
         if kind == "done" and isinstance(order, CalibrationOrder):
-            return Answer("calibrated", None if shared else Bundle.pack(_statistics(root, order.key)))
+            return Answer("calibrated", None if shared else Bundle.pack(_statistics(whose[0], order.key)))
         return Answer(kind, content)
 
 
-def _child(root: Path) -> Child:
-    """This worker's child, which keeps models between orders; another root than before takes another child."""
-    found = _children.get(root)
-    if found is None or not found.alive:
+def _child(whose: tuple[Path, str], patience: Patience) -> Child:
+    """This worker's child, which keeps models between orders; another root or sweep than before takes another child."""
+    found = _children.get(whose)
+    if found is None or not found.fit(patience):
         for other in _children.values():
             other.close()
         _children.clear()
-        found = _children[root] = Child(root)
+        found = _children[whose] = Child(whose[0])
     return found
 
 
@@ -94,4 +95,4 @@ def _is_wanted() -> bool:
     """Whether the task is still to be executed: the client may be gone, or this worker about to end."""
     worker = get_worker()
     state = worker.state.tasks.get(worker.get_current_task())
-    return worker.status.name == "running" and state is not None and state.state == "executing"
+    return worker.status.name in ("running", "paused") and state is not None and state.state == "executing"

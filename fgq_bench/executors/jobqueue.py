@@ -60,5 +60,6 @@ def start_cluster(path: Path, tls: Tls | None, insecure: bool) -> SpecCluster:
         cluster: SpecCluster = getattr(dask_jobqueue, f"{asked.system}Cluster")(**asked.options, **secure)
         cluster.adapt(minimum_jobs=asked.jobs, maximum_jobs=asked.jobs)  # keeps them as many
     except (TypeError, ValueError, OSError, RuntimeError) as error:
-        raise UserError(f"--cluster {path}: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"--cluster {path}: {reason}") from None
     return cluster

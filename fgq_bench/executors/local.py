@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 import torch
 
 from fgq_bench.errors import OutputError, UserError
-from fgq_bench.executors.admission import Admission
+from fgq_bench.executors.admission import Admission, resident_bytes
 from fgq_bench.executors.base import Executor, Patience
 from fgq_bench.executors.child import Child, Lost
 from fgq_bench.executors.dispatch import Dispatch, Task, refused
@@ -64,12 +64,18 @@ class Processes(Executor):
     def _give(self, dispatch: Dispatch) -> None:
         """Give idle workers what they may do; a worker's process is started with its first order."""
         for name, device in self.devices.items():
-            if name in dispatch.running or not self.admission.allows(len(dispatch.running)):
+            if name in dispatch.running:
                 continue
+            if not self.admission.allows(
+                [resident_bytes(self.children[busy].process.pid) for busy in dispatch.running]
+            ):
+                return
             task = dispatch.give(name, self.devices.keys() - {name})
             if task is None:
                 continue
-            if name not in self.children or not self.children[name].alive:
+            if name in self.children and not self.children[name].fit(self.patience):
+                self.children.pop(name).close()
+            if name not in self.children:
                 self.children[name] = Child(self.workspace.root)
             self.children[name].send(_on(task.order, device), self.patience)
 

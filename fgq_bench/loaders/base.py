@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -90,11 +92,12 @@ class SceneCache:
 
     def __init__(self, budget: int = 2**30) -> None:
         self.budget = budget
-        self.scenes: dict[tuple[str, ...], Scene] = {}
+        self.scenes: dict[tuple[Any, ...], Scene] = {}
 
     def load(self, dataset: Dataset, sequence: str) -> Scene:
         """The scene, from memory where possible."""
-        key = (dataset.card.name, dataset.setting.protocol, sequence, *dataset.frames[sequence])
+        read = dataset.root, json.dumps([dataset.source(), dataset.setting.identity()], sort_keys=True)
+        key = (*read, sequence, *dataset.frames[sequence])
         if key in self.scenes:
             return self.scenes[key]
         scene = dataset.load(sequence)

@@ -8,10 +8,9 @@ from itertools import combinations
 
 from fgq_bench.cards import ReportCard
 from fgq_bench.reporting.columns import Column
-from fgq_bench.reporting.statistics import Sample, paired_difference, rank_marks, spearman
-from fgq_bench.reporting.tables import MISSING, Cell, Row, Table
+from fgq_bench.reporting.statistics import FEWEST_RANKED, Sample, paired_difference, spearman
+from fgq_bench.reporting.tables import MISSING, Cell, Row, Table, row_marks
 
-FEWEST = 4  # methods whose order is compared
 _HEADS = [
     "Scheme", "Metric", "Methods", "Spearman", "Pairs told apart on both", "Same order", "Opposite order",
     "Best on both", "In opposite order",
@@ -25,6 +24,7 @@ class Agreement:
     first: dict[str, Sample]  # by the method's label; the second model has the same ones
     second: dict[str, Sample]
     higher_is_better: bool
+    best: list[str]  # methods that are among the best in the tables of both models
 
     def told_apart(self) -> list[tuple[str, str, bool]]:
         """Pairs of methods that paired bootstraps tell apart on both models: better on the first, other, same order."""
@@ -36,11 +36,6 @@ class Agreement:
                 found.append((better, worse, (here.value > 0) == (there.value > 0)))
         return found
 
-    def best(self) -> list[str]:
-        """Methods that are among the best (see ``rank_marks``) on both models."""
-        marks = [rank_marks(list(side.values()), self.higher_is_better) for side in (self.first, self.second)]
-        return [name for name, *pair in zip(self.first, *marks, strict=True) if set(pair) == {"best"}]
-
     def cells(self) -> list[str]:
         """From the number of methods to the pairs in opposite order."""
         here, there = ([each.resampled for each in side.values()] for side in (self.first, self.second))
@@ -50,7 +45,7 @@ class Agreement:
         return [
             str(len(self.first)), f"{order.value:z.2f} [{order.low:z.2f}, {order.high:z.2f}]",
             f"{len(pairs)} of {len(self.first) * (len(self.first) - 1) // 2}", str(len(pairs) - len(opposite)),
-            str(len(opposite)), ", ".join(self.best()) or MISSING, ", ".join(opposite) or MISSING,
+            str(len(opposite)), ", ".join(self.best) or MISSING, ", ".join(opposite) or MISSING,
         ]  # fmt: skip
 
 
@@ -70,23 +65,40 @@ def carry_over(card: ReportCard, dataset: str, first: list[Row], second: list[Ro
         f"{title}: does the ranking carry over from {models[0]} to {models[1]}?",
         f"{title}; rows, sequences, seeds and calibration as in the tables of {models[0]} and {models[1]}. Spearman: rank "
         "correlation over the methods of one scheme that have results on both models; brackets: 95 % interval, bootstrap "
-        "over sequences, the same draws for both models. A pair is told apart where a paired bootstrap does so on either "
-        f"model; in opposite order: the first of the two is better on {models[0]}, the second on {models[1]}. Best on both: "
-        "bold in both tables.",
+        "over sequences, the same draws for both models. A pair is told apart where a paired bootstrap does so on both "
+        f"models; in opposite order: the first of the two is better on {models[0]}, the second on {models[1]} "
+        "(of pairs that do not differ chance puts 1 in 800 there). Best on both: "
+        f"bold in both tables. {_luck(first)}",
         _HEADS,
         body,
     )
 
 
+def _luck(rows: list[Row]) -> str:
+    if any(len(row.runs) > 1 for row in rows):
+        return "A method's value is its mean over the seeds; their spread is in no interval."
+    return "One seed: what a random or learned method owes to it is in no interval."
+
+
 def _agreements(columns: list[Column], first: list[Row], second: list[Row]) -> Iterator[tuple[str, Column, Agreement]]:
-    quantized = [(a, b) for a, b in zip(first, second, strict=True) if not a.runs[0].scheme.is_float]
-    for scheme in dict.fromkeys(str(a.runs[0].scheme) for a, _ in quantized):
+    schemes = dict.fromkeys(str(row.runs[0].scheme) for row in first if not row.runs[0].scheme.is_float)
+    for scheme in schemes:
         for column in columns:
-            both: dict[str, tuple[Sample, Sample]] = {}
-            for a, b in quantized:
-                here, there = a.sample(column), b.sample(column)
-                if str(a.runs[0].scheme) == scheme and here is not None and there is not None:
-                    both[a.asked.label] = here, there
-            if len(both) >= FEWEST:
-                sides = [{name: pair[side] for name, pair in both.items()} for side in (0, 1)]
-                yield scheme, column, Agreement(sides[0], sides[1], column.higher_is_better)
+            found = _agreement(scheme, column, first, second)
+            if len(found.first) >= FEWEST_RANKED:
+                yield scheme, column, found
+
+
+def _agreement(scheme: str, column: Column, first: list[Row], second: list[Row]) -> Agreement:
+    sides: tuple[dict[str, Sample], dict[str, Sample]] = {}, {}
+    best: list[set[str]] = []
+    for rows, side in zip((first, second), sides, strict=True):
+        samples = [row.sample(column) for row in rows]
+        marks = row_marks(rows, samples, column.higher_is_better)
+        best.append({row.asked.label for row, mark in zip(rows, marks, strict=True) if mark == "best"})
+        for row, sample in zip(rows, samples, strict=True):
+            if str(row.runs[0].scheme) == scheme and sample is not None:
+                side[row.asked.label] = sample
+    both = [label for label in sides[0] if label in sides[1]]
+    here, there = ({label: side[label] for label in both} for side in sides)
+    return Agreement(here, there, column.higher_is_better, [label for label in both if label in best[0] & best[1]])

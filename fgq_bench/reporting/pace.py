@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
-from fgq_bench.results import Store
+from fgq_bench.results import Result, Store
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Pace:
         rates: dict[tuple[str, str, str], list[float]] = {}
         for path in sorted(store.root.glob("*/*/*/*.meta.json")):
             result = path.with_name(path.name.removesuffix(".meta.json") + ".json")
-            found = store.read(result) if result.is_file() else None
+            found = _readable(store, result)
             noted = _noted_seconds(path)
             if found is not None and noted is not None and found.kind == "accuracy" and found.sequences:
                 seconds = noted / len(found.sequences)
@@ -48,6 +49,14 @@ class Pace:
         times = [self.seconds(run, tasks) for run, tasks in runs]
         known = [each for each in times if each is not None]
         return sum(known) / 3600 if len(known) == len(times) else None
+
+
+def _readable(store: Store, path: Path) -> Result | None:
+    """The result in a file; None where it is missing or damaged: it only serves an estimate."""
+    try:
+        return store.read(path) if path.is_file() else None
+    except UserError:
+        return None
 
 
 def _noted_seconds(path: Path) -> float | None:

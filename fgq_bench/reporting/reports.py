@@ -72,11 +72,12 @@ def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
 
 
 def plan_reports(
-    cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None
-) -> Planned:
+    cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None,
+    elsewhere: bool = False,
+) -> Planned:  # fmt: skip
     """Every card with the runs of its parts, one after the other; raises UserError for a row that cannot be planned.
 
-    A model that several cards name is loaded once. ``roots``: folders of data sets.
+    A model that several cards name is loaded once. ``roots``: folders of data sets; ``elsewhere``: see ``Request``.
     """
     for card in cards:
         if absent := folders_missing(card, roots or {}):
@@ -86,7 +87,14 @@ def plan_reports(
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
     opened: Opened = {}
     return [
-        (card, [run for part in each for run in report_runs(part, loaded[part.model], limit, device, roots, opened)])
+        (
+            card,
+            [
+                run
+                for part in each
+                for run in report_runs(part, loaded[part.model], limit, device, roots, opened, elsewhere)
+            ],
+        )
         for card, each in zip(cards, parts, strict=True)
     ]
 

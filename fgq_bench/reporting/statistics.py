@@ -19,6 +19,7 @@ from fgq_bench.tasks.aggregate import LEVEL, bootstrap_counts, category_mean, po
 
 Array = NDArray[np.float64]
 PER_CATEGORY = "/category"
+FEWEST_RANKED = 4  # methods: the order of fewer says little
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,11 @@ def report_runs(
     device: str = "cpu",
     roots: dict[str, Path] | None = None,
     opened: Opened | None = None,
+    elsewhere: bool = False,
 ) -> list[Run]:
     """The runs whose cells a report shows, data set by data set; raises UserError for a row that cannot be planned.
 
-    ``opened``: see ``plan``.
+    ``opened``: see ``plan``; ``elsewhere``: see ``Request``.
     """
     opened = {} if opened is None else opened
     columns = [Column.parse(text) for text in card.columns]
@@ -118,7 +119,7 @@ def report_runs(
             request = Request(
                 [row.method], [row.scheme], [dataset], tasks, card.model, None, [card.scope], row.seeds(card.seeds),
                 card.backend, row.overrides(), roots or {}, card.protocol, limit or card.sequences, device,
-                row.calibration or card.calibration,
+                row.calibration or card.calibration, elsewhere,
             )  # fmt: skip
             planned = plan(request, loaded, opened)
             if row.calibration and planned[0].clips is None:

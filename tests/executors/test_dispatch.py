@@ -83,12 +83,13 @@ def test_memory_decides_who_starts(tmp_path: Path) -> None:
     meminfo.write_text("MemTotal: 16 kB\nMemAvailable:       8 kB\n")
     assert available_bytes(meminfo) == 8192
     admission = Admission(9000, meminfo)
-    assert admission.allows(0) and not admission.allows(1)
+    assert admission.allows([]) and not admission.allows([9000])
     admission.learn(8192)
-    assert admission.allows(1)
+    assert admission.allows([8192]), "the other one has taken what it will take"
+    assert not admission.allows([8191]) and not admission.allows([None]), "it has not yet"
     admission.learn(8193)
-    assert admission.allows(0) and not admission.allows(1)
-    assert Admission(9000, tmp_path / "none").allows(1)
+    assert admission.allows([]) and not admission.allows([8193])
+    assert Admission(9000, tmp_path / "none").allows([None])
 
 
 def test_bundles_arrive_as_they_left(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_batch_system_needs_tls_and_its_package(tmp_path: Path, monkeypatch: p
 
 def test_dask_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fgq_bench.executors.choice.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'fgq-bench\[cluster\]'"):
+    with pytest.raises(UserError, match=r"pip install .\.\[cluster\]"):
         Choice("dask", scheduler="tcp://127.0.0.1:1").check()
 
 

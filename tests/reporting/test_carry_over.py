@@ -34,17 +34,15 @@ def agreement(spread: float, higher_is_better: bool) -> Agreement:
         {name: sample(place + spread * rng.normal(size=40)) for name, place in zip(METHODS, places, strict=True)}
         for places in PLACE.values()
     )
-    return Agreement(first, second, higher_is_better)
+    return Agreement(first, second, higher_is_better, [])
 
 
 def test_pairs_in_opposite_order_are_named_better_on_the_first_model_first() -> None:
     found = agreement(0.01, higher_is_better=True)
     assert [pair for pair in found.told_apart() if not pair[2]] == [("awq", "gptq", False)]
     assert len(found.told_apart()) == 6
-    assert found.best() == ["smoothquant"]
     lower = agreement(0.01, higher_is_better=False)
     assert [pair for pair in lower.told_apart() if not pair[2]] == [("gptq", "awq", False)]
-    assert lower.best() == ["rtn"]
 
 
 def test_the_correlation_is_that_of_scipy() -> None:
@@ -56,7 +54,6 @@ def test_the_correlation_is_that_of_scipy() -> None:
 def test_noise_tells_nothing_apart() -> None:
     found = agreement(50.0, higher_is_better=True)
     assert found.told_apart() == []
-    assert found.best() == list(METHODS)
     number, order, pairs, same, opposite, *_ = found.cells()
     assert (number, pairs, same, opposite) == ("4", "0 of 6", "0", "0")
     low, high = (float(each) for each in order.partition("[")[2].rstrip("]").split(", "))
@@ -74,7 +71,7 @@ def card() -> ReportCard:
 def filled(cell: Result, sequences: list[str]) -> Result:
     """A made-up result: methods at their places, sequences a little apart."""
     method, model = cell.labels["method"], cell.labels["model"]
-    place = dict(zip(METHODS, PLACE[model], strict=True)).get(method, 0.9)
+    place = {**dict(zip(METHODS, PLACE[model], strict=True)), "qvggt": 0.5}.get(method, 0.9)
     values = place + 0.001 * np.arange(len(sequences))
     rows = [
         {"sequence": name, "category": "all", "weight": 1.0, "auc@30": float(value)}

@@ -9,10 +9,9 @@ import numpy as np
 
 from fgq_bench.reporting.papers.layout import FULL_PRECISION, Layout, PaperColumn, PaperRow, Place, read_published
 from fgq_bench.reporting.papers.loss import difference, loss_samples, printed_loss
-from fgq_bench.reporting.statistics import Array, Interval, percentiles, spearman
+from fgq_bench.reporting.statistics import FEWEST_RANKED, Array, Interval, percentiles, spearman
 from fgq_bench.reporting.tables import Row
 
-FEWEST = 4  # methods whose order is compared
 Read = Mapping[Place, Mapping[str, Row]]  # rows by their text, for every place that is scored
 
 
@@ -51,13 +50,13 @@ class Comparison:
         return None if full is None else printed_loss(cell, full)
 
     def rank_agreement(self, bits: str, column: PaperColumn) -> Interval | None:
-        """Whether methods at the printed ``bits`` lose in the same order here; None for fewer than FEWEST of them."""
+        """Whether methods at the printed ``bits`` lose in the same order here; None for fewer than FEWEST_RANKED of them."""
         both: dict[str | None, tuple[Array, float]] = {}  # by the row here: a paper may print one twice
         for row in (row for row in self.layout.rows if row.bits == bits):
             here, printed = self.losses(row, column), self.printed(row, column)
             if here is not None and printed is not None:
                 both[row.text] = here, printed.value
-        if len(both) < FEWEST:
+        if len(both) < FEWEST_RANKED:
             return None
         return spearman([here for here, _ in both.values()], [np.array([printed]) for _, printed in both.values()])
 
