@@ -148,7 +148,7 @@ def test_compare_two_rows(tmp_path: Path) -> None:
     assert not changed["difference"].startswith(("0.00 ", "-0.00 "))
     with pytest.raises(UserError, match="unknown row of report small 'gptq w8a8'"):
         call("compare", "gptq w8a8", "rtn w4a8", *where)
-    with pytest.raises(UserError, match="no complete result of 'gptq w4a8' on procedural-objects"):
+    with pytest.raises(UserError, match="no complete result of 'gptq w4a8' with vggt-tiny on procedural-objects"):
         call("compare", "gptq w4a8", "rtn w4a8", "--report", "small", "--results", tmp_path / "nothing")
 
 
