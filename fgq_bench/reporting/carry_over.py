@@ -27,13 +27,13 @@ class Agreement:
     best: list[str]  # methods that are among the best in the tables of both models
 
     def told_apart(self) -> list[tuple[str, str, bool]]:
-        """Pairs of methods that paired bootstraps tell apart on both models: better on the first, other, same order."""
+        """Pairs of methods that are told apart on both models: better on the first, other, whether in the same order."""
         found = []
         for a, b in combinations(self.first, 2):
-            here, there = (paired_difference(side[a], side[b]) for side in (self.first, self.second))
-            if here.excludes_zero and there.excludes_zero:
-                better, worse = (a, b) if (here.value > 0) == self.higher_is_better else (b, a)
-                found.append((better, worse, (here.value > 0) == (there.value > 0)))
+            here, there = (_difference(side[a], side[b]) for side in (self.first, self.second))
+            if here is not None and there is not None:
+                better, worse = (a, b) if (here > 0) == self.higher_is_better else (b, a)
+                found.append((better, worse, (here > 0) == (there > 0)))
         return found
 
     def cells(self) -> list[str]:
@@ -47,6 +47,13 @@ class Agreement:
             f"{len(pairs)} of {len(self.first) * (len(self.first) - 1) // 2}", str(len(pairs) - len(opposite)),
             str(len(opposite)), ", ".join(self.best) or MISSING, ", ".join(opposite) or MISSING,
         ]  # fmt: skip
+
+
+def _difference(a: Sample, b: Sample) -> float | None:
+    """a - b; None where a paired bootstrap does not tell them apart, or a seed of one lies among those of the other."""
+    found = paired_difference(a, b)
+    apart = max(a.by_seed) < min(b.by_seed) or max(b.by_seed) < min(a.by_seed)
+    return found.value if found.excludes_zero and apart else None
 
 
 def carry_over(card: ReportCard, dataset: str, first: list[Row], second: list[Row]) -> Table | None:
@@ -65,8 +72,8 @@ def carry_over(card: ReportCard, dataset: str, first: list[Row], second: list[Ro
         f"{title}: does the ranking carry over from {models[0]} to {models[1]}?",
         f"{title}; rows, sequences, seeds and calibration as in the tables of {models[0]} and {models[1]}. Spearman: rank "
         "correlation over the methods of one scheme that have results on both models; brackets: 95 % interval, bootstrap "
-        "over sequences, the same draws for both models. A pair is told apart where a paired bootstrap does so on both "
-        f"models; in opposite order: the first of the two is better on {models[0]}, the second on {models[1]} "
+        "over sequences, the same draws for both models. A pair is told apart where on both models a paired bootstrap "
+        f"does so and all seeds of the one are better than all of the other; in opposite order: the first of the two is better on {models[0]}, the second on {models[1]} "
         "(of pairs that do not differ chance puts 1 in 800 there). Best on both: "
         f"bold in both tables. {_luck(first)}",
         _HEADS,
@@ -76,7 +83,7 @@ def carry_over(card: ReportCard, dataset: str, first: list[Row], second: list[Ro
 
 def _luck(rows: list[Row]) -> str:
     if any(len(row.runs) > 1 for row in rows):
-        return "A method's value is its mean over the seeds; their spread is in no interval."
+        return "A method's value is its mean over the seeds; Spearman's intervals do not hold their spread."
     return "One seed: what a random or learned method owes to it is in no interval."
 
 

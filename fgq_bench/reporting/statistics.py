@@ -45,7 +45,12 @@ class Sample:
     weights: Array  # [n]
     categories: NDArray[np.str_]  # [n]
     by_category: bool
-    seed_spread: float  # standard deviation over seeds of the aggregate; 0 with one seed
+    by_seed: tuple[float, ...]  # the aggregate of each
+
+    @property
+    def seed_spread(self) -> float:
+        """Standard deviation over seeds of the aggregate; 0 with one seed."""
+        return float(np.std(self.by_seed, ddof=1)) if len(self.by_seed) > 1 else 0.0
 
     @cached_property
     def resampled(self) -> Array:
@@ -66,9 +71,8 @@ def sample_of(results: list[Result], metric: str) -> Sample:
     rows = results[0].sequences
     weights = np.array([row["weight"] for row in rows], dtype=np.float64)
     categories = np.array([row["category"] for row in rows])
-    aggregates = [result.metrics.get(metric, result.metrics[name])["value"] for result in results]
-    spread = float(np.std(aggregates, ddof=1)) if len(results) > 1 else 0.0
-    return Sample(names[0], table.mean(0), weights, categories, by_category, spread)
+    aggregates = tuple(result.metrics.get(metric, result.metrics[name])["value"] for result in results)
+    return Sample(names[0], table.mean(0), weights, categories, by_category, aggregates)
 
 
 def interval(sample: Sample) -> Interval:

@@ -28,7 +28,7 @@ def check_written(paths: list[Path]) -> None:
 
 def sample(values: np.ndarray) -> Sample:
     names = tuple(map(str, range(len(values))))
-    return Sample(names, values, np.ones(len(values)), np.array(["c"] * len(values)), False, 0.0)
+    return Sample(names, values, np.ones(len(values)), np.array(["c"] * len(values)), False, (0.0,))
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_methods_that_are_not_here_are_printed_only() -> None:
 def sample(*values: float) -> Sample:
     array = np.array(values)
     names = tuple(f"s{index}" for index in range(len(values)))
-    return Sample(names, array, np.ones(len(values)), np.array(["one"] * len(values)), False, 0.0)
+    return Sample(names, array, np.ones(len(values)), np.array(["one"] * len(values)), False, (0.0,))
 
 
 def measured_loss(sample: Sample, full: Sample, higher_is_better: bool) -> Interval | None:
@@ -313,7 +313,7 @@ def test_the_figure_has_a_panel_for_every_scored_column(tmp_path: Path) -> None:
     paths = draw_paper_losses(compared, tmp_path / "losses")
     assert [path.suffix for path in paths] == [".png", ".pdf"]
     assert all(path.stat().st_size > 10_000 for path in paths)
-    nothing = find_report("fgq-7")
+    nothing = find_report("quantvggt-6")
     assert draw_paper_losses(Comparison(layout(nothing), {}), tmp_path / "nothing") == []
 
 
@@ -366,7 +366,7 @@ def test_a_wrong_card_is_one_line(tmp_path: Path, old: str, new: str, said: str)
         (["report", "--model", "vggt-1b"], "what scores data in files needs --root co3dv2=PATH"),
         (["report", "fgq-2", "--model", "vggt-1b"], "--root 7scenes=PATH --root eth3d=PATH"),
         (["run-all", "--model", "vggt-1b"], "--model needs --report"),
-        (["compare", "rtn w4a4", "fgq w4a4", "--report", "fgq-7"], "report fgq-7 scores nothing here"),
+        (["compare", "rtn w4a4", "fgq w4a4", "--report", "quantvggt-6"], "report quantvggt-6 scores nothing here"),
         (["compare", "rtn w4a4", "fqg w4a4", "--report", "fgq-1"], "did you mean fgq w4a4"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from fgq_bench.results import Result
 def sample(values: np.ndarray, names: str = "s") -> Sample:
     count = len(values)
     labels = tuple(f"{names}{i}" for i in range(count))
-    return Sample(labels, values, np.ones(count), np.array(["c"] * count), False, 0.0)
+    return Sample(labels, values, np.ones(count), np.array(["c"] * count), False, (0.0,))
 
 
 def noise(seed: int, count: int = 60) -> np.ndarray:
