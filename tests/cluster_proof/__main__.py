@@ -175,7 +175,8 @@ def markdown(report: dict[str, Any]) -> str:
 
 {report["cells"]} cells, {report["rounds"]} times; workers killed: {report["kills"]}, scheduler restarted: {report["scheduler_restarts"]}.
 Cells lost, failed or twice in the store: {report["lost"]}; byte-identical to local: {report["identical"]}.
-Cells by attempts: {report["cells_by_attempts"]}.
+Cells by attempts: {report["cells_by_attempts"]} (up to {RETRIES} retries are allowed here; the default of --retries is
+{Patience().retries}: runs that were lost more often would have been stored as failed).
 
 In this process: {report["local_seconds"]:.1f} s; one Dask worker: {report["dask_1_seconds"]:.1f} s, two: {report["dask_2_seconds"]:.1f} s
 (once they have started up). Overhead per run: {report["overhead_per_run"]:.2f} s; two workers against one: {report["speed_up_of_2"]:.2f}x.
