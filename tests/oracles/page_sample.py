@@ -35,7 +35,9 @@ def plan_summary() -> list[tuple[ReportCard, list[Run]]]:
 def write_sample(folder: Path, planned: list[tuple[ReportCard, list[Run]]]) -> Path:
     """Write ``folder``/report/index.html with all that it reads."""
     cache = PredictionCache(folder / "cache")
-    fill_cache(cache, planned[0][1])
+    card, runs = planned[0]
+    for model in (card.model, *card.also_on):
+        fill_cache(cache, [run for run in runs if run.loaded.spec.name == model])
     write_fisher(folder / "report" / "fisher")
     write_sensitivity(folder / "report" / "sensitivity")
     write_validity(folder / "report" / "fisher-validity")

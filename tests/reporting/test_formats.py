@@ -12,11 +12,10 @@ import pytest
 
 from fgq_bench.cards import ReportCard, content_root, load_card
 from fgq_bench.errors import UserError
-from fgq_bench.planning import LoadedModel, Request
 from fgq_bench.reporting.formats import escape_latex, find_format, to_csv, to_latex, to_markdown
 from fgq_bench.reporting.readme import fill_tables
-from fgq_bench.reporting.reports import build_report
-from fgq_bench.reporting.tables import Cell, Table, report_runs
+from fgq_bench.reporting.reports import build_report, plan_reports
+from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.results import Store
 
 TABLE = Table(
@@ -93,12 +92,10 @@ def latest() -> dict[str, str]:
     """The committed reports rendered again from the committed results."""
     store = Store(LATEST / "results")
     rendered = {}
-    for name in ("summary", "headline"):
-        card = load_card(ReportCard, name)
-        runs = report_runs(card, LoadedModel.load(Request([], [], [], model=card.model)), None)
+    for card, runs in plan_reports([load_card(ReportCard, name) for name in ("summary", "headline")], None):
         built = build_report(card, runs, store)
         assert not built.missing
-        rendered[name] = "\n".join(to_markdown(table) for table in built.tables)
+        rendered[card.name] = "\n".join(to_markdown(table) for table in built.tables)
     return rendered
 
 

@@ -142,7 +142,10 @@ def test_tables_are_those_of_the_markdown(text: str) -> None:
 
 
 def test_plots_show_the_tables_texts_and_measured_times(text: str) -> None:
-    (points,) = Reader(text).data["scatter"]
+    points, other = Reader(text).data["scatter"]
+    assert [each["title"] for each in (points, other)] == [
+        f"Summary: Procedural objects, {model}" for model in ("vggt-tiny", "pi3-tiny")
+    ]
     labels = [axis["label"] for axis in points["axes"]]
     rtn = next(row for row in points["rows"] if row["name"] == "RTN, w4a4")
     cell = rtn["values"][labels.index("AUC@30 ↑")]
@@ -159,7 +162,9 @@ def test_plots_show_the_tables_texts_and_measured_times(text: str) -> None:
 
 def test_clouds_decode_to_the_points(text: str) -> None:
     clouds = Reader(text).data["clouds"]
-    (scene,) = clouds["scenes"]
+    scene, other = clouds["scenes"]
+    assert other["title"] == "Procedural objects, pi3-tiny"
+    assert other["codes"]["truth"] == scene["codes"]["truth"]
     truth, full = (decode(scene["codes"][name], "<i2") for name in ("truth", "fp w16a16"))
     assert len(truth) % 3 == 0
     assert np.abs(truth - full).max() < 0.01 * 32767  # the float row's prediction is the truth, in fp16
@@ -341,4 +346,8 @@ def test_committed_page_shows_the_committed_report() -> None:
     shown = Reader(committed.read_text(encoding="utf-8")).rows
     lines = (LATEST / "headline.md").read_text(encoding="utf-8").splitlines()
     printed = [[re.sub(r"\*\*|</?u>", "", cell) for cell in line[2:-2].split(" | ")] for line in lines if line.startswith("| ")]  # fmt: skip
-    assert [*shown["table-headline-procedural-objects"], *shown["table-headline-procedural-rooms"]] == printed
+    names = [
+        *(f"procedural-{family}-{model}" for model in ("vggt-tiny", "pi3-tiny") for family in ("objects", "rooms"))
+    ]
+    names += [f"procedural-{family}-carry-over-pi3-tiny" for family in ("objects", "rooms")]
+    assert [row for name in names for row in shown[f"table-headline-{name}"]] == printed
