@@ -67,6 +67,10 @@ def test_run_json_then_everything_is_stored(tmp_path: Path) -> None:
     assert plan["pending"][0]["cells"] == 3
     assert plan["artefacts"] == 1 and plan["artefacts_MB"] > 1
     assert plan["pending"][0]["hours"] > 0 and plan["runs_without_an_estimate"] == 0
+    next(path for path in (tmp_path / "results").rglob("rtn*.json") if ".meta." not in path.name).write_text("{")
+    assert json.loads(call(*RTN, "--output", tmp_path, "--dry-run", "--json", "-b", "w8a8"))["pending"], (
+        "an estimate only"
+    )
 
 
 def test_quantize_then_evaluate(tmp_path: Path) -> None:

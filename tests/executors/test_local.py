@@ -77,6 +77,15 @@ def test_one_that_holds_too_much_memory_is_ended(small: Small, tmp_path: Path) -
     assert len(outcome.failed) == len(stored(executor.workspace)) == 2
 
 
+def test_a_worker_imports_nothing_from_where_it_is_started(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file beside somebody's data that is called like a module is not executed."""
+    (tmp_path / "queue.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert not small.sweep(processes(tmp_path / "out", Patience(retries=0), 1), small.runs[:1]).failed
+
+
 def test_another_code_or_model_is_refused(small: Small, tmp_path: Path) -> None:
     _, pending = split_pending(small.runs[:1], Workspace(tmp_path).store, "failed")
     (task,) = make_tasks(pending, Workspace(tmp_path), "stop", "cpu")

@@ -18,7 +18,7 @@ from fgq_bench.cards import DatasetCard, ProtocolEntry, load_card
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders import file_dataset
 from fgq_bench.loaders import frames as frame_lists
-from fgq_bench.loaders.base import Dataset, open_dataset
+from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList, choose_frames, hash_frames, read_pinned, write_pinned
 from fgq_bench.loaders.reading import inside
@@ -371,3 +371,12 @@ def test_manifest_of_a_protocol_reads_the_same_pictures_and_knows_when_not(
     assert other.hash != drawn.hash
     with pytest.raises(UserError, match="the card of folder has changed since"):
         CalibrationClips(manifest, {"folder": pictures})
+
+
+def test_a_scene_in_memory_is_not_that_of_another_folder(tmp_path: Path) -> None:
+    cache = SceneCache()
+    for name, grey in (("dark", 0), ("bright", 255)):
+        (tmp_path / name).mkdir()
+        Image.new("L", (56, 56), grey).save(tmp_path / name / "0.png")
+        data = open_dataset(load_card(DatasetCard, "folder"), tmp_path / name)
+        assert float(cache.load(data, ".").images.mean()) == grey / 255

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from fgq_bench.cards import ReportCard, load_card
+from fgq_bench.commands.reports import choose_reports
 from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.carry_over import Agreement
@@ -136,6 +137,18 @@ def test_one_of_its_models_can_be_asked_for() -> None:
     assert arguments_of(alone) == "--report summary --model pi3-tiny"
     assert [part.model for part in plain_parts(find_report("summary", "vggt-tiny"))] == ["vggt-tiny"]
     assert [part.model for part in plain_parts(find_report("summary"))] == ["vggt-tiny", "pi3-tiny"]
+
+
+def test_all_reports_of_a_model_are_found() -> None:
+    names = {card.name for card in choose_reports(None, "pi3-tiny")}
+    assert {"fgq-7", "headline-pi3-tiny", "summary-pi3-tiny"} <= names
+    assert "fgq-1-pi3-tiny" not in names
+
+
+@pytest.mark.parametrize("also_on", [["vggt-tiny"], ["pi3-tiny", "pi3-tiny"]])
+def test_a_model_is_named_once(also_on: list[str]) -> None:
+    with pytest.raises(ValueError, match="also_on names a model twice, or the report's own, 'vggt-tiny'"):
+        ReportCard.model_validate({**load_card(ReportCard, "summary").model_dump(), "also_on": also_on})
 
 
 def test_an_unknown_further_model_is_one_line(tmp_path: Path) -> None:
