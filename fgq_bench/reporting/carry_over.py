@@ -87,25 +87,30 @@ def _luck(rows: list[Row]) -> str:
     return "One seed: what a random or learned method owes to it is in no interval."
 
 
-def _agreements(columns: list[Column], first: list[Row], second: list[Row]) -> Iterator[tuple[str, Column, Agreement]]:
-    schemes = dict.fromkeys(str(row.runs[0].scheme) for row in first if not row.runs[0].scheme.is_float)
-    for scheme in schemes:
-        for column in columns:
-            found = _agreement(scheme, column, first, second)
-            if len(found.first) >= FEWEST_RANKED:
-                yield scheme, column, found
+@dataclass(frozen=True)
+class _Side:
+    """A model's methods by one metric; a method is its scheme and its label."""
 
+    samples: dict[tuple[str, str], Sample]  # of those that have a result
+    best: set[tuple[str, str]]  # bold in the model's table
 
-def _agreement(scheme: str, column: Column, first: list[Row], second: list[Row]) -> Agreement:
-    sides: tuple[dict[str, Sample], dict[str, Sample]] = {}, {}
-    best: list[set[str]] = []
-    for rows, side in zip((first, second), sides, strict=True):
+    @classmethod
+    def of(cls, rows: list[Row], column: Column) -> _Side:
         samples = [row.sample(column) for row in rows]
         marks = row_marks(rows, samples, column.higher_is_better)
-        best.append({row.asked.label for row, mark in zip(rows, marks, strict=True) if mark == "best"})
-        for row, sample in zip(rows, samples, strict=True):
-            if str(row.runs[0].scheme) == scheme and sample is not None:
-                side[row.asked.label] = sample
-    both = [label for label in sides[0] if label in sides[1]]
-    here, there = ({label: side[label] for label in both} for side in sides)
-    return Agreement(here, there, column.higher_is_better, [label for label in both if label in best[0] & best[1]])
+        names = [(str(row.runs[0].scheme), row.asked.label) for row in rows]
+        return cls(
+            {name: sample for name, sample in zip(names, samples, strict=True) if sample is not None},
+            {name for name, mark in zip(names, marks, strict=True) if mark == "best"},
+        )
+
+
+def _agreements(columns: list[Column], first: list[Row], second: list[Row]) -> Iterator[tuple[str, Column, Agreement]]:
+    sides = [(column, _Side.of(first, column), _Side.of(second, column)) for column in columns]
+    for scheme in dict.fromkeys(str(row.runs[0].scheme) for row in first if not row.runs[0].scheme.is_float):
+        for column, here, there in sides:
+            both = [name for name in here.samples if name[0] == scheme and name in there.samples]
+            if len(both) >= FEWEST_RANKED:
+                ours, theirs = ({name[1]: side.samples[name] for name in both} for side in (here, there))
+                best = [name[1] for name in both if name in here.best & there.best]
+                yield scheme, column, Agreement(ours, theirs, column.higher_is_better, best)

@@ -114,6 +114,22 @@ def test_a_table_for_each_model_and_one_of_both(built: Built) -> None:
     assert rows[0][4:] == ["6 of 6", "5", "1", "smoothquant", "awq / gptq"]
 
 
+def test_a_method_is_best_at_a_scheme(tmp_path: Path) -> None:
+    """Best at one scheme on one model and at another scheme on the other is best on both at neither."""
+    rows = [f"{name} {scheme}" for scheme in ("w4a4", "w4a8") for name in METHODS]
+    ((asked, runs),) = plan_reports([card().model_copy(update={"rows": rows, "pictures": []})], None)
+    for run in runs:
+        turned = (str(run.scheme) == "w4a8") != (run.loaded.spec.name == "pi3-tiny")
+        for cell in run.cells():
+            result = filled(cell, run.dataset.sequences())
+            if turned:
+                for row in result.sequences:
+                    row["auc@30"] = 1 - row["auc@30"]
+            Store(tmp_path).put(result, {})
+    table = build_report(asked, runs, Store(tmp_path)).tables[2]
+    assert [(row[0].text, row[7].text) for row in table.rows] == [("w4a4", "–"), ("w4a8", "–")]
+
+
 def test_what_does_not_apply_is_no_failure_and_gives_its_reason(built: Built) -> None:
     (row,) = (row for row in built.tables[1].rows if row[0].text == "QVGGT")
     assert row[2].text == "n/a"
