@@ -163,11 +163,11 @@ class ReportCard(Card):
 
     @pydantic.model_validator(mode="after")
     def _says_what_it_shows(self) -> ReportCard:
-        own, paper = ("datasets", "rows", "columns", "also_on"), ("beside", "words", "not_here", "models")
-        for key in own[:3] if self.published is None else ():
+        needed, paper = ("datasets", "rows", "columns"), ("beside", "words", "not_here", "models")
+        for key in needed if self.published is None else ():
             if not getattr(self, key):
                 raise ValueError(f"{key} is missing")
-        for key in paper if self.published is None else own:
+        for key in paper if self.published is None else (*needed, "also_on"):
             if getattr(self, key):
                 why = (
                     "belongs to a report with published" if self.published is None else "is that of the published table"

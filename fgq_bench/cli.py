@@ -150,7 +150,6 @@ def run(
     """Quantize, predict and score every combination of the options; what is stored already is not done again."""
     from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_request
-    from fgq_bench.executors.base import Patience
     from fgq_bench.executors.choice import Choice
     from fgq_bench.planning import Request
     from fgq_bench.registry import parse_overrides
@@ -159,9 +158,9 @@ def run(
         method, scheme, dataset, task, model, checkpoint, scope, seed, backend, parse_overrides(set_ or []),
         parse_roots(root or []), protocol, limit, device, calibration,
     )  # fmt: skip
-    choice = Choice(
-        executor, workers, scheduler, cluster, Patience.of(retries, time_limit, memory_limit), shared,
-        {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
+    choice = Choice.of(
+        executor, workers, scheduler, cluster, shared, retries, time_limit, memory_limit, tls_ca, tls_cert, tls_key,
+        insecure,
     )  # fmt: skip
     raise typer.Exit(run_request(request, output, overwrite, cache, on_bad_data, dry_run, as_json, choice))
 
@@ -195,12 +194,11 @@ def run_all(
     """Compute every cell that the preset's reports show, then write the reports and index.html to OUTPUT/report."""
     from fgq_bench.commands.parsing import parse_roots
     from fgq_bench.commands.sweeps import run_reports
-    from fgq_bench.executors.base import Patience
     from fgq_bench.executors.choice import Choice
 
-    choice = Choice(
-        executor, workers, scheduler, cluster, Patience.of(retries, time_limit, memory_limit), shared,
-        {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}, insecure,
+    choice = Choice.of(
+        executor, workers, scheduler, cluster, shared, retries, time_limit, memory_limit, tls_ca, tls_cert, tls_key,
+        insecure,
     )  # fmt: skip
     code = run_reports(
         preset,

@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.ranges import calibrate_inputs
@@ -15,6 +14,7 @@ from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
 from fgq_bench.quant.artifact import QuantizedModel
+from fgq_bench.quant.packing import packed_bytes
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.base import Job
@@ -52,13 +52,11 @@ def artifact_path(folder: Path, run: Run) -> Path:
     return folder / run.loaded.spec.name / name
 
 
-def packed_bytes(run: Run) -> int:
+def code_bytes(run: Run) -> int:
     """Bytes of a run's integer codes: the artefact without scales and what the method adds, known beforehand."""
-    if run.scheme.is_float:
-        return 0
-    linears: list[Any] = [run.loaded.model.get_submodule(name) for name in target_linears(run.loaded.model, run.scope)]
-    weights: int = sum(linear.weight.numel() for linear in linears)
-    return weights * run.scheme.weight_bits // 8
+    model = run.loaded.model
+    weights = [model.get_parameter(f"{name}.weight").numel() for name in target_linears(model, run.scope)]
+    return sum(packed_bytes(count, run.scheme.weight_bits) for count in weights)
 
 
 def calibration_of(run: Run, folder: Path | None) -> Calibration | None:

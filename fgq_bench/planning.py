@@ -43,7 +43,7 @@ class Request:
     limit: int | None = None
     device: str = "cpu"
     calibration: str | None = None  # a manifest; None: the model's own
-    elsewhere: bool = False  # other machines execute it: what this one lacks is no reason to refuse
+    elsewhere: bool = False  # executed on other machines or another device: what this one lacks is no reason to refuse
 
 
 @dataclass

@@ -162,7 +162,7 @@ class Sweep:
         perform: Perform | None = None,
     ) -> None:
         self.workspace, self.overwrite, self.on_bad_data = workspace, overwrite, on_bad_data
-        self.perform = perform or self._one_by_one
+        self.perform = perform or self.one_by_one
 
     def execute(self, runs: list[Run], advance: Advance = lambda label, steps: None) -> Outcome:
         """Compute what is missing. ``advance(label, sequences)`` reports progress.
@@ -179,7 +179,8 @@ class Sweep:
                 outcome.computed += len(each.results)
         return outcome
 
-    def _one_by_one(self, pending: list[Pending], advance: Advance) -> Generator[Finished]:
+    def one_by_one(self, pending: list[Pending], advance: Advance) -> Generator[Finished]:
+        """Compute runs here, one after the other."""
         for item in pending:
             yield self.compute(item, advance)
 

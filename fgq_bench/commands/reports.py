@@ -142,7 +142,7 @@ def write_reports(
             head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
             text = head + "\n".join(renderer(table) for table in report.tables)
             changed |= _write_if_changed(output / f"{card.name}.{ending}", text)
-        figures = write_report_figures(card, report.runs, store, cache, output / "figures") if changed else []
+        figures = write_report_figures(report, store, cache, output / "figures") if changed else []
         note = f" and {len(figures)} figures" if figures else ""
         note += f"; {len(report.missing)} cells are not stored" if report.missing else ""
         verb = "wrote" if changed else "up to date:"

@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fgq_bench.cards import card_names
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
-from fgq_bench.compiling import artifact_path, packed_bytes
+from fgq_bench.compiling import artifact_path, code_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.executors.choice import Choice
 from fgq_bench.loaders.setting import Setting
@@ -39,13 +38,13 @@ HEADLINES = {  # one number per task
 
 def run_request(
     request: Request, output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, as_json: bool,
-    choice: Choice = Choice(),  # noqa: B008
+    choice: Choice,
 ) -> int:  # fmt: skip
     """Execute one grid and print its results; the exit code is 1 where a cell failed."""
     choice.check()
     policy = cast(OnBadData, parse_choice("--on-bad-data", on_bad_data, ("stop", "skip")))
-    device = request.device
-    request = replace(request, device=_planning_device(request.device, choice), elsewhere=_elsewhere(device, choice))
+    device, here = request.device, _planning_device(request.device, choice)
+    request = replace(request, device=here, elsewhere=choice.elsewhere or here != device)
     runs = plan(request, LoadedModel.load(request))
     check_roots(request.roots, runs)
     workspace = _workspace(output, cache)
@@ -63,8 +62,7 @@ def run_request(
 
 def run_reports(
     preset: str, names: list[str], model: str | None, roots: dict[str, Path], limit: int | None, device: str,
-    output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool,
-    choice: Choice = Choice(),  # noqa: B008
+    output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, choice: Choice,
 ) -> int:  # fmt: skip
     """Compute the cells of every report of ``preset``, or of the reports ``names`` (on ``model``), and render them."""
     from fgq_bench.commands.reports import write_reports
@@ -79,7 +77,7 @@ def run_reports(
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, here, roots, _elsewhere(device, choice))
+    planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device)
     runs = [run for _, found in planned for run in found]
     check_roots(roots, runs)
     workspace = _workspace(output, cache)
@@ -94,9 +92,8 @@ def run_reports(
 
 
 def execute(
-    runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData = "stop",
-    choice: Choice = Choice(), device: str = "cpu",  # noqa: B008
-) -> Outcome:  # fmt: skip
+    runs: list[Run], workspace: Workspace, overwrite: Overwrite, on_bad_data: OnBadData, choice: Choice, device: str
+) -> Outcome:
     """Run a plan behind a progress bar with an ETA; an interrupt keeps everything that is stored.
 
     ``choice`` says who computes, on ``device`` (theirs).
@@ -129,11 +126,6 @@ def _planning_device(device: str, choice: Choice) -> str:
     return device if choice.workers == 1 else "cpu"
 
 
-def _elsewhere(device: str, choice: Choice) -> bool:
-    """Whether backends run where this process cannot try them: on other machines, on a device it leaves to others."""
-    return choice.elsewhere or torch.device(_planning_device(device, choice)).type != torch.device(device).type
-
-
 def _workspace(output: Path, cache: str) -> Workspace:
     return Workspace(output, parse_choice("--cache", cache, ("task", "none")) == "task")
 
@@ -153,7 +145,7 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
         size = dataset.setting.image_size
         path = artifact_path(workspace.artifacts, run)
         if not run.scheme.is_float and not path.is_file():
-            made[path] = packed_bytes(run)
+            made[path] = code_bytes(run)
         hours = pace.hours([(run, [cell.conditions["task"]["name"] for cell in item.cells])])
         rows.append(
             {

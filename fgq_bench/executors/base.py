@@ -43,11 +43,6 @@ class Patience:
     time_limit: float | None = None  # s, from a worker that is ready to the run's last cell; None: no limit
     memory_limit: int | None = None  # bytes of host memory that a worker's process may hold; None: no limit
 
-    @classmethod
-    def of(cls, retries: int, time_limit: float | None, memory_limit: float | None) -> Patience:
-        """From options of the command line, memory in GB."""
-        return cls(retries, time_limit, None if memory_limit is None else round(memory_limit * 1e9))
-
     @property
     def watches(self) -> bool:
         """Whether somebody must look on: what has a limit cannot run in the process that keeps it."""

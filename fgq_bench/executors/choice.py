@@ -36,6 +36,17 @@ class Choice:
     tls: dict[str, Path | None] = field(default_factory=dict)  # option -> file
     insecure: bool = False
 
+    @classmethod
+    def of(
+        cls, executor: str, workers: int, scheduler: str | None, cluster: Path | None, shared: bool, retries: int,
+        time_limit: float | None, memory_limit: float | None, tls_ca: Path | None, tls_cert: Path | None,
+        tls_key: Path | None, insecure: bool,
+    ) -> Choice:  # fmt: skip
+        """From options of the command line, memory in GB."""
+        most = None if memory_limit is None else round(memory_limit * 1e9)
+        tls = {"--tls-ca": tls_ca, "--tls-cert": tls_cert, "--tls-key": tls_key}
+        return cls(executor, workers, scheduler, cluster, Patience(retries, time_limit, most), shared, tls, insecure)
+
     @property
     def elsewhere(self) -> bool:
         """Whether other machines compute."""

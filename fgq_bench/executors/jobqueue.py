@@ -29,9 +29,11 @@ class ClusterFile(pydantic.BaseModel):
     def read(cls, path: Path) -> ClusterFile:
         """Read ``path``; raises UserError that names file and key."""
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:  # as of cards: not UTF-8, not TOML, nested too deeply
             raise UserError(f"--cluster {path}: {getattr(error, 'strerror', None) or error}") from None
+        try:
+            return cls.model_validate(values)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
             raise UserError(f"--cluster {path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None

@@ -26,9 +26,7 @@ class InProcess(Executor):
 
     def perform(self, pending: list[Pending], advance: Advance) -> Generator[Finished]:
         """See ``Executor``."""
-        sweep = Sweep(self.workspace, on_bad_data=self.on_bad_data)
-        for item in pending:
-            yield sweep.compute(item, advance)
+        return Sweep(self.workspace, on_bad_data=self.on_bad_data).one_by_one(pending, advance)
 
 
 class Processes(Executor):

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
@@ -86,18 +85,23 @@ class Dataset(ABC):
             "options": dict(sorted(self.setting.options.items())),
         }
 
+    @cached_property
+    def reading(self) -> str:
+        """All that decides what ``load`` gives for a sequence's frames, as text: where they lie, and how they are read."""
+        setting = self.setting
+        return json.dumps([str(self.root), self.source(), setting.identity(), setting.image_size], sort_keys=True)
+
 
 class SceneCache:
     """Scenes kept in memory while they fit into ``budget`` bytes, so that a sweep reads or renders them once."""
 
     def __init__(self, budget: int = 2**30) -> None:
         self.budget = budget
-        self.scenes: dict[tuple[Any, ...], Scene] = {}
+        self.scenes: dict[tuple[str, ...], Scene] = {}
 
     def load(self, dataset: Dataset, sequence: str) -> Scene:
         """The scene, from memory where possible."""
-        read = dataset.root, json.dumps([dataset.source(), dataset.setting.identity()], sort_keys=True)
-        key = (*read, sequence, *dataset.frames[sequence])
+        key = (dataset.reading, sequence, *dataset.frames[sequence])
         if key in self.scenes:
             return self.scenes[key]
         scene = dataset.load(sequence)

@@ -86,17 +86,11 @@ def plan_reports(
     names = dict.fromkeys(part.model for each in parts for part in each)
     loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
     opened: Opened = {}
-    return [
-        (
-            card,
-            [
-                run
-                for part in each
-                for run in report_runs(part, loaded[part.model], limit, device, roots, opened, elsewhere)
-            ],
-        )
-        for card, each in zip(cards, parts, strict=True)
-    ]
+
+    def runs_of(part: ReportCard) -> list[Run]:
+        return report_runs(part, loaded[part.model], limit, device, roots, opened, elsewhere)
+
+    return [(card, [run for part in each for run in runs_of(part)]) for card, each in zip(cards, parts, strict=True)]
 
 
 def split_runs(card: ReportCard, runs: list[Run]) -> Iterator[tuple[ReportCard, list[Run]]]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_sweep import Small, stored
+from small_sweep import Small
 
 from fgq_bench.errors import OutputError
 from fgq_bench.executors.base import Patience
@@ -21,6 +21,7 @@ from fgq_bench.executors.local import InProcess, Processes
 from fgq_bench.executors.orders import RunOrder
 from fgq_bench.executors.plan import make_tasks
 from fgq_bench.runner import Workspace, split_pending
+from tests.stores import stored
 
 
 def processes(root: Path, patience: Patience, workers: int = 2) -> Processes:
@@ -30,7 +31,7 @@ def processes(root: Path, patience: Patience, workers: int = 2) -> Processes:
 def test_several_processes_give_the_bytes_of_one(small: Small, tmp_path: Path) -> None:
     executor = processes(tmp_path, Patience())
     assert small.sweep(executor).computed == 6
-    assert stored(executor.workspace) == small.expected
+    assert stored(executor.workspace.root) == small.expected
     assert all(not child.alive for child in executor.children.values()), "they end with the sweep"
     notes = [p.read_text() for p in tmp_path.rglob("*.meta.json") if "results" in str(p)]
     assert len(notes) == 6 and all('"attempts": 1' in note for note in notes)
@@ -55,16 +56,16 @@ def test_a_killed_worker_is_replaced_and_its_run_done_again(small: Small, tmp_pa
     assert not small.sweep(executor).failed
     killer.join(timeout=10)
     assert len(set(killed)) == 2
-    assert stored(executor.workspace) == small.expected
+    assert stored(executor.workspace.root) == small.expected
 
 
 def test_one_that_takes_too_long_is_tried_again_and_then_failed(small: Small, tmp_path: Path) -> None:
     executor = processes(tmp_path, Patience(retries=1, time_limit=0.001), 1)
     outcome = small.sweep(executor, small.runs[:1])
     assert [cell.error for cell in outcome.failed] == ["worker lost: not done after 0.001 seconds (tried 2 times)"] * 2
-    assert len(stored(executor.workspace)) == 2
+    assert len(stored(executor.workspace.root)) == 2
     assert small.sweep(InProcess(executor.workspace, "stop", Patience())).computed == 6, "failed ones are done again"
-    assert stored(executor.workspace) == small.expected
+    assert stored(executor.workspace.root) == small.expected
 
 
 def test_one_that_holds_too_much_memory_is_ended(small: Small, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_one_that_holds_too_much_memory_is_ended(small: Small, tmp_path: Path) -
         assert re.fullmatch(
             r"worker lost: it held 0\.\d GB of memory, more than the limit of 0\.01 GB \(tried once\)", cell.error or ""
         )
-    assert len(outcome.failed) == len(stored(executor.workspace)) == 2
+    assert len(outcome.failed) == len(stored(executor.workspace.root)) == 2
 
 
 def test_a_worker_imports_nothing_from_where_it_is_started(
@@ -121,6 +122,6 @@ def test_one_worker_without_a_limit_is_this_process(tmp_path: Path) -> None:
         assert isinstance(executor, InProcess)
     with Choice(workers=2).open(workspace, "stop", "cpu") as executor:
         assert isinstance(executor, Processes)
-    for limited in (Patience(time_limit=1.0), Patience.of(2, None, 4.0)):
+    for limited in (Patience(time_limit=1.0), Patience(memory_limit=4 * 10**9)):
         with Choice(patience=limited).open(workspace, "stop", "cpu") as executor:
             assert isinstance(executor, Processes)

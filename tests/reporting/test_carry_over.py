@@ -138,7 +138,7 @@ def test_what_does_not_apply_is_no_failure_and_gives_its_reason(built: Built) ->
 
 
 def test_figures_and_page_show_both_models(built: Built, tmp_path: Path) -> None:
-    paths = write_report_figures(built.card, built.runs, Store(tmp_path), PredictionCache(tmp_path), tmp_path)
+    paths = write_report_figures(built, Store(tmp_path), PredictionCache(tmp_path), tmp_path)
     stems = {path.stem for path in paths}
     assert {"summary-procedural-objects-bits", "summary-procedural-objects-pi3-tiny-bits"} <= stems
     section = scatter_section([built], [])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgq_bench.cards import ReportCard
-from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures.bits import draw_bits
@@ -15,39 +14,36 @@ from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
 from fgq_bench.reporting.figures.ranking import draw_ranking
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import layout
-from fgq_bench.reporting.reports import read_places, split_runs
+from fgq_bench.reporting.reports import Built, read_places
 from fgq_bench.reporting.statistics import Sample
-from fgq_bench.reporting.tables import Row, read_rows
+from fgq_bench.reporting.tables import Row
 from fgq_bench.results import Store
 from fgq_bench.tasks.base import SequencePrediction
 
 FIELDS = frozenset({"pose_enc", "depth"})
 
 
-def write_report_figures(
-    card: ReportCard, runs: list[Run], store: Store, cache: PredictionCache, folder: Path
-) -> list[Path]:
+def write_report_figures(report: Built, store: Store, cache: PredictionCache, folder: Path) -> list[Path]:
     """Draw what the stored results and cached predictions allow; returns the paths.
 
     A plain card has figures where it names ``pictures``; a paper's table has one where something is measured.
     """
+    card = report.card
     if card.published is not None:
-        compared = Comparison(layout(card), read_places(card, runs, store))
+        compared = Comparison(layout(card), read_places(card, report.runs, store))
         return draw_paper_losses(compared, folder / card.name)
     if not card.pictures:
         return []
     columns = [Column.parse(text) for text in card.columns]
     shown = {column.task: column for column in reversed(columns)}  # the first column of each task
     paths: list[Path] = []
-    parts = [(part, *each) for part, own in split_runs(card, runs) for each in read_rows(part, own, store).items()]
-    for part, dataset, rows in parts:
-        other = part.model != card.model
-        title = rows[0].runs[0].dataset.card.title + (f", {part.model}" if card.also_on else "")
-        stem = f"{card.name}-{dataset}" + (f"-{part.model}" if other else "")
-        paths += draw_bits(rows, list(shown.values())[::-1], title, folder / f"{stem}-bits")
+    for each in report.sections:
+        title, other = each.table.title, each.card.model != card.model
+        stem = f"{card.name}-{each.dataset}" + (f"-{each.card.model}" if other else "")
+        paths += draw_bits(each.rows, list(shown.values())[::-1], title, folder / f"{stem}-bits")
         for column in shown.values():
-            paths += _ranking(rows, column, title, folder / f"{stem}-ranking-{column.task}")
-        paths += _pictures(part, rows, cache, folder / stem)
+            paths += _ranking(each.rows, column, title, folder / f"{stem}-ranking-{column.task}")
+        paths += _pictures(card, each.rows, cache, folder / stem)
     return paths
 
 
