@@ -9,13 +9,9 @@ import time
 from pathlib import Path
 
 from fgq_bench.results import Store
+from tests.stores import stored
 
 COMMAND = [sys.executable, "-m", "fgq_bench", "run", "-m", "fp", "-m", "rtn", "-b", "w8a8", "-d", "procedural-rooms", "--limit", "2"]  # fmt: skip
-
-
-def results(root: Path) -> dict[str, bytes]:
-    folder = root / "results"
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.json") if ".meta." not in p.name}
 
 
 def test_concurrent_runners_write_what_one_writes(tmp_path: Path) -> None:
@@ -25,7 +21,7 @@ def test_concurrent_runners_write_what_one_writes(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
-    assert results(tmp_path / "two") == results(tmp_path / "one")
+    assert stored(tmp_path / "two") == stored(tmp_path / "one")
     assert len(Store(tmp_path / "two" / "results").all()) == 10
     assert not list((tmp_path / "two").rglob(".*"))
 
@@ -43,4 +39,4 @@ def test_killed_at_a_random_moment_and_resumed_gives_the_same_bytes(tmp_path: Pa
         victim.wait()
         Store(tmp_path / "killed" / "results").all()  # whatever is there can be read
     subprocess.run([*COMMAND, "--output", str(tmp_path / "killed")], check=True, capture_output=True)
-    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+    assert stored(tmp_path / "killed") == stored(tmp_path / "whole")

@@ -20,6 +20,7 @@ from fgq_bench.predictions import PredictionCache
 from fgq_bench.results import Store
 from fgq_bench.runner import Sweep, Workspace
 from fgq_bench.tasks.base import SequencePrediction
+from tests.stores import stored
 
 REQUEST = Request(["fp", "rtn"], ["w4a4", "w8a8"], ["procedural-objects"], ["pose", "depth", "agreement"], limit=2)
 
@@ -27,11 +28,6 @@ REQUEST = Request(["fp", "rtn"], ["w4a4", "w8a8"], ["procedural-objects"], ["pos
 @pytest.fixture(scope="module")
 def loaded() -> LoadedModel:
     return LoadedModel.load(REQUEST)
-
-
-def files(root: Path) -> dict[str, bytes]:
-    store = root / "results"
-    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*.json") if ".meta." not in p.name}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def test_a_cell_that_two_runs_share_is_done_once(loaded: LoadedModel, tmp_path: 
 
 
 def test_layout_and_names(done: Path) -> None:
-    names = sorted(files(done))
+    names = sorted(stored(done))
     assert len(names) == 9
     assert all(name.startswith("vggt-tiny/procedural-objects/") for name in names)
     assert not any(set(name) & set("[]:*?") for name in names)
@@ -67,10 +63,10 @@ def test_nothing_is_done_twice(done: Path, loaded: LoadedModel, monkeypatch: pyt
 def test_cached_predictions_are_rescored_without_the_model(
     done: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = files(done)
+    before = stored(done)
     monkeypatch.setattr(runner, "predict", lambda *a: pytest.fail("predicted again"))
     assert Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded)).computed == 9
-    assert files(done) == before
+    assert stored(done) == before
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(
@@ -88,15 +84,15 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     monkeypatch.setattr(runner, "predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))
-    assert 0 < len(files(tmp_path)) < 9
+    assert 0 < len(stored(tmp_path)) < 9
     Sweep(Workspace(tmp_path)).execute(plan(REQUEST, loaded))
-    assert files(tmp_path) == files(done)
+    assert stored(tmp_path) == stored(done)
 
 
 def test_order_of_cells_and_cache_do_not_matter(done: Path, loaded: LoadedModel, tmp_path: Path) -> None:
     runs = plan(REQUEST, loaded)
     Sweep(Workspace(tmp_path, keep_predictions=False)).execute(runs[::-1])
-    assert files(tmp_path) == files(done)
+    assert stored(tmp_path) == stored(done)
     assert not (tmp_path / "cache").exists()
 
 
@@ -117,7 +113,7 @@ def test_a_failing_cell_is_a_result_and_is_retried(
     monkeypatch.undo()
     assert Sweep(Workspace(tmp_path), "never").execute(plan(REQUEST, loaded)).computed == 0
     assert Sweep(Workspace(tmp_path), "failed").execute(plan(REQUEST, loaded)).computed == 3
-    assert files(tmp_path) == files(done)
+    assert stored(tmp_path) == stored(done)
 
 
 def test_unwritable_output_ends_the_sweep(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -131,7 +127,7 @@ def test_full_disk_is_one_line_and_keeps_what_is_stored(
 ) -> None:
     runs = plan(REQUEST, loaded)
     Sweep(Workspace(tmp_path)).execute(runs[:1])
-    before = files(tmp_path)
+    before = stored(tmp_path)
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
@@ -139,7 +135,7 @@ def test_full_disk_is_one_line_and_keeps_what_is_stored(
     monkeypatch.setattr("fgq_bench.files.os.fsync", full)
     with pytest.raises(OutputError, match="no space left on the disk; what was stored before is intact"):
         Sweep(Workspace(tmp_path)).execute(runs)
-    assert files(tmp_path) == before
+    assert stored(tmp_path) == before
     assert not list(tmp_path.rglob(".*"))
 
 
@@ -162,10 +158,10 @@ def test_damaged_prediction_counts_as_absent(done: Path, loaded: LoadedModel) ->
     cache = PredictionCache(done / "cache" / "predictions")
     victim = next((done / "cache").rglob("*.safetensors"))
     victim.write_bytes(victim.read_bytes()[:100])
-    before = files(done)
+    before = stored(done)
     assert cache.get(victim.stem, frozenset({"pose_enc"})) is None
     Sweep(Workspace(done), "always").execute(plan(REQUEST, loaded))
-    assert files(done) == before
+    assert stored(done) == before
 
 
 def test_full_disk_inside_safetensors_is_recognised(tmp_path: Path) -> None:

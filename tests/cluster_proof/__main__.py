@@ -20,17 +20,16 @@ import torch
 
 from fgq_bench.calibration.sampling import sample_random
 from fgq_bench.cards import DatasetCard, load_card
-from fgq_bench.errors import UserError
 from fgq_bench.executors.base import Patience
-from fgq_bench.executors.choice import connect
 from fgq_bench.executors.dask_cluster import DaskExecutor
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.checkpoints import save_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.runner import Sweep, Workspace
-from tests.cluster_proof.daemons import Cluster, Killer
+from tests.cluster_proof.daemons import Cluster, Killer, patient
 from tests.cluster_proof.schedule import critical_path, recorded, table
+from tests.stores import stored
 
 SMALL = VGGTConfig(
     dim=48, heads=4, depth=4, vit_depth=2, vit_heads=4, vit_grid=4, camera_depth=2, camera_heads=4, dpt_features=16,
@@ -68,13 +67,13 @@ def prove(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runs, warm_up = planned(folder, asked.runs, asked.limit)
     local, report = Workspace(folder / "local"), dict[str, Any](asked={key: str(value) for key, value in vars(asked).items()})  # fmt: skip
     report["local_seconds"] = timed(lambda: Sweep(local).execute(runs))
-    expected = stored(local)
+    expected = stored(local.root)
     for workers in (1, 2):
         with closing(Cluster(workers, folder / f"dask{workers}")) as cluster:
             compute(Workspace(folder / f"warm{workers}"), warm_up, cluster.address)
             quiet = Workspace(folder / f"quiet{workers}")
             report[f"dask_{workers}_seconds"] = timed(lambda: compute(quiet, runs, cluster.address))  # noqa: B023
-            assert stored(quiet) == expected
+            assert stored(quiet.root) == expected
     report["overhead_per_run"] = (report["dask_1_seconds"] - report["local_seconds"]) / len(runs)
     report["speed_up_of_2"] = report["dask_1_seconds"] / report["dask_2_seconds"]
     disturbed(asked, folder, runs, expected, report)
@@ -118,7 +117,7 @@ def disturbed(
             rounds += 1
             keys = Counter(result.key for result in workspace.store.all())
             lost += len(expected) - len(keys) + len(outcome.failed) + sum(n - 1 for n in keys.values())
-            identical &= stored(workspace) == expected
+            identical &= stored(workspace.root) == expected
             notes = [json.loads(path.read_text()) for path in workspace.store.root.rglob("*.meta.json")]
             attempts.update(note["executor"]["attempts"] for note in notes if "executor" in note)
         killer.over.set()
@@ -130,16 +129,7 @@ def disturbed(
 def compute(workspace: Workspace, runs: list[Run], address: str) -> Any:
     """The sweep on a cluster; its scheduler may not have started up yet."""
 
-    def patient() -> Any:
-        end = time.monotonic() + 120
-        while True:
-            try:
-                return connect(address, None)
-            except UserError:
-                if time.monotonic() > end:
-                    raise
-
-    executor = DaskExecutor(workspace, "stop", Patience(RETRIES), patient)
+    executor = DaskExecutor(workspace, "stop", Patience(RETRIES), lambda: patient(address))
     return Sweep(workspace, perform=executor.perform).execute(runs)
 
 
@@ -150,12 +140,6 @@ def calibration_seconds(folder: Path, runs: list[Run]) -> float:
 
     orders = calibration_orders(runs, folder / "none", "cpu")
     return timed(lambda: [Workshop(folder / "again").perform(order, lambda label, steps: None) for order in orders])
-
-
-def stored(workspace: Workspace) -> dict[str, bytes]:
-    """Every result file with its bytes."""
-    folder = workspace.store.root
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.json") if ".meta." not in p.name}
 
 
 def timed(act: Callable[[], object]) -> float:

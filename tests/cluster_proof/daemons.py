@@ -7,8 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
+
+from distributed import Client
+
+from fgq_bench.errors import UserError
+from fgq_bench.executors.choice import connect
 
 
 def free_port() -> int:
@@ -18,13 +24,37 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def patient(address: str, seconds: float = 120) -> Client:
+    """A client of the scheduler at ``address``, which may take a while to start up."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return connect(address, None)
+        except UserError:
+            if time.monotonic() > end:
+                raise
+
+
+def start_scheduler(port: int, *options: str) -> subprocess.Popen[bytes]:
+    """``dask scheduler`` on the loopback."""
+    return _dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", *options)
+
+
+def start_worker(address: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    """``dask worker`` of the scheduler at ``address``; ``folder`` is its own."""
+    return _dask(
+        "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1",
+        "--local-directory", str(folder), *options,
+    )  # fmt: skip
+
+
 class Cluster:
     """``dask scheduler`` and ``workers`` times ``dask worker``; a dead worker is replaced, as a batch system would."""
 
     def __init__(self, workers: int, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
-        self.scheduler = self._start_scheduler()
+        self.scheduler = start_scheduler(self.port)
         self.workers = [self._start_worker() for _ in range(workers)]
         self.lock = threading.Lock()
 
@@ -32,7 +62,7 @@ class Cluster:
         """SIGKILL it; its successor knows nothing."""
         self.scheduler.kill()
         self.scheduler.wait()
-        self.scheduler = self._start_scheduler()
+        self.scheduler = start_scheduler(self.port)
 
     def kill_worker(self, index: int) -> None:
         """SIGKILL one, and start another."""
@@ -51,14 +81,8 @@ class Cluster:
             process.kill()
             process.wait()
 
-    def _start_scheduler(self) -> subprocess.Popen[bytes]:
-        return _dask("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        return _dask(
-            "worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1",
-            "--local-directory", str(self.folder),
-        )  # fmt: skip
+        return start_worker(self.address, self.folder)
 
 
 def _dask(*arguments: str) -> subprocess.Popen[bytes]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_sweep import Small, stored
+from small_sweep import Small
 
 from fgq_bench.models.checkpoints import save_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.planning import LoadedModel, Request, plan
 from fgq_bench.runner import Sweep, Workspace
+from tests.stores import stored
 
 
 @pytest.fixture(autouse=True)
@@ -39,4 +40,4 @@ def small(tmp_path_factory: pytest.TempPathFactory, micro_config: VGGTConfig, ma
     torch.set_num_threads(1)
     assert not Sweep(workspace).execute(runs).failed
     torch.set_num_threads(before)
-    return Small(runs, stored(workspace))
+    return Small(runs, stored(workspace.root))

@@ -10,12 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from small_sweep import Small, stored
+from small_sweep import Small
 
 from fgq_bench.errors import UserError
 from fgq_bench.executors.base import Patience
 from fgq_bench.executors.choice import Choice
 from fgq_bench.runner import Workspace
+from tests.stores import stored
 
 pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
 pytestmark = pytest.mark.filterwarnings("default", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -52,7 +53,7 @@ def test_jobs_compute_and_end_with_the_sweep(small: Small, slurm: Path, tmp_path
     try:
         with choice.open(workspace, "stop", "cpu") as executor:
             assert small.sweep(executor, small.runs[:1]).computed == 2
-        assert stored(workspace).items() <= small.expected.items()
+        assert stored(workspace.root).items() <= small.expected.items()
     finally:
         for job in (tmp_path / "jobs").read_text().split():
             with suppress(ProcessLookupError):

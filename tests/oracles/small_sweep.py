@@ -1,4 +1,4 @@
-"""A small sweep that executors are given, and what the store then holds."""
+"""A small sweep that executors are given."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from dataclasses import dataclass
 
 from fgq_bench.executors.base import Executor
 from fgq_bench.planning import Run
-from fgq_bench.runner import Outcome, Sweep, Workspace
-
-
-def stored(workspace: Workspace) -> dict[str, bytes]:
-    """Every result file with its bytes."""
-    folder = workspace.store.root
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.json") if ".meta." not in p.name}
+from fgq_bench.runner import Outcome, Sweep
 
 
 @dataclass
