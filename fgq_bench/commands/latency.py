@@ -19,11 +19,12 @@ from fgq_bench.errors import UserError
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import PEERS, Backend, find_backend
 from fgq_bench.latency.allocator import keep_freed_memory
-from fgq_bench.latency.cases import BASELINE, SUBJECTS, Arm, Case, layer_cases, network_cases, roles
+from fgq_bench.latency.cases import SUBJECTS, Arm, Case, layer_cases, network_cases, roles
 from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks, peaks
 from fgq_bench.latency.timing import Budget
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.models.workload import linear_flops
 from fgq_bench.planning import LoadedModel, Request, Run, plan
@@ -198,7 +199,7 @@ class Session:
 
     def _case(self, case: Case, model: dict[str, str], about: dict[str, Any]) -> None:
         if self.peaks is None:
-            self.peaks = peaks(self.device, 3.0)
+            self.peaks = peaks(self.device, 3.0, self.backend.load(self.device.type))
         began = time.monotonic()
         empty = empty_result(case, model, about, self.device)
         result = run_case(case, empty, self.device, self.budget, self.peaks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -16,27 +16,17 @@ from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import seat
 from fgq_bench.kernels.reference import execute
 from fgq_bench.kernels.registry import PEERS, Backend, find_backend
+from fgq_bench.latency import library, producers
+from fgq_bench.latency.variants import BASELINE, Variant
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import call_stage
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_factors
 
-BASELINE = "bf16"
 SUBJECTS = ("layers", "blocks", "aggregator", "model")
 BF16 = torch.bfloat16
 RunOf = Callable[[AlternatingModel, int, int], Callable[[], object]]  # of a model, frames and pixels
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to do a case's work."""
-
-    call: Callable[[], object] | None  # None: no kernel takes it, ``about`` says why
-    integer: bool = False  # which peak it is measured against
-    traffic: float | None = None  # bytes that must be read and written
-    module: nn.Module | None = None  # what stays in memory
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,42 +49,44 @@ def layer_cases(
     dim: int, tokens: Sequence[int], schemes: Sequence[Scheme], backend: Backend, device: torch.device
 ) -> Iterator[Case]:
     """Every role at every number of tokens: bf16, each scheme with and without its quantiser and with online
-    transforms, peers where they are installed, PyTorch's int8 product, and (extras) fp32 and emulated quantization.
+    transforms, peers where they are installed, PyTorch's int8 and fp8 products, and (extras) fp32 and emulated
+    quantization. Where a kernel fuses its quantiser with the layer before it, both are timed with that layer, too.
     """
     for role, (width, out) in roles(dim).items():
         for count in tokens:
-            build = partial(_layer_variants, width, out, count, schemes, backend, device)
+            build = partial(_layer_variants, role, (width, out), count, schemes, backend, device)
             about = {"role": role, "tokens": count, "in": width, "out": out}
             yield Case("layers", f"{role}-m{count}", about, build, 2.0 * width * out * count)
 
 
 def _layer_variants(
-    width: int, out: int, tokens: int, schemes: Sequence[Scheme], backend: Backend, device: torch.device
+    role: str, widths: tuple[int, int], tokens: int, schemes: Sequence[Scheme], backend: Backend, device: torch.device
 ) -> dict[str, Variant]:
+    width, out = widths
     generator = torch.Generator(device).manual_seed(0)
     weight, bias, x32 = (
         torch.randn(shape, device=device, generator=generator) for shape in ((out, width), (out,), (tokens, width))
     )
     x, weight16, bias16 = x32.to(BF16), weight.to(BF16), bias.to(BF16)
     moved = 2.0 * (x.numel() + tokens * out)  # bytes of input and output
-    variants = {BASELINE: Variant(partial(F.linear, x, weight16, bias16), False, moved + 2.0 * weight.numel())}
-    kernels = backend.load(device.type)
+    product16 = partial(F.linear, weight=weight16, bias=bias16)
+    variants = {BASELINE: Variant(partial(product16, x), False, moved + 2.0 * weight.numel())}
+    kernels, fused = backend.load(device.type), {}
     for scheme in schemes:
         for label, transforms in {
             "": [],
-            " + Hadamard": [_hadamard(width)],
-            " + Kronecker": [_kronecker(width)],
+            " + Hadamard": [_hadamard(width, device)],
+            " + Kronecker": [_kronecker(width, device)],
         }.items():
             linear = QuantLinear.from_float(weight, bias, scheme, transforms=transforms).to(device)
             variants |= _our_variants(x, linear, label, kernels)
             if not transforms:
                 variants |= _peer_variants(x, linear, moved)
-    if device.type == "cpu" or tokens > 16:  # the GPU's library takes no fewer
-        eight = torch.randint(-127, 128, (tokens, width), dtype=torch.int8, device=device)
-        codes8 = torch.randint(-127, 128, (out, width), dtype=torch.int8, device=device)
-        variants["torch._int_mm"] = Variant(
-            partial(torch._int_mm, eight, codes8.t()), True, x.numel() + weight.numel() + 4.0 * tokens * out
-        )
+                fused |= producers.quantised(role, x, linear, kernels)
+    variants |= library.int8(x, weight)
+    variants |= library.fp8(x, weight16, bias16)
+    if fused:
+        variants |= fused | producers.float16(role, x, product16) | producers.fp8(role, x, weight16, bias16)
     variants["fp32 (extra)"] = Variant(partial(F.linear, x32, weight, bias))
     emulated = QuantLinear.from_float(weight, bias, schemes[0]).to(device)
     variants[f"{schemes[0]} emulated (extra)"] = Variant(partial(execute, x, emulated))
@@ -137,14 +129,14 @@ def _call(made: Callable[[], nn.Module], x: Tensor) -> object:
     return made()(x)
 
 
-def _hadamard(width: int) -> Transform:
-    return Hadamard.random(width, torch.Generator().manual_seed(0))
+def _hadamard(width: int, device: torch.device) -> Transform:
+    return Hadamard.random(width, torch.Generator().manual_seed(0)).to(device)
 
 
-def _kronecker(width: int) -> Transform:
+def _kronecker(width: int, device: torch.device) -> Transform:
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(n, n, generator=generator))[0] for n in balanced_factors(width))
-    return Kronecker(left, right)
+    return Kronecker(left, right).to(device)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from fgq_bench.environment import device_name
 from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import SplitKernel
 from fgq_bench.latency.breakdown import annotate_modules, annotated, breakdown
-from fgq_bench.latency.cases import BASELINE, Case, Variant
+from fgq_bench.latency.cases import Case
 from fgq_bench.latency.clocks import describe
 from fgq_bench.latency.memory import peak_memory, resident_by_component
 from fgq_bench.latency.roofline import Peaks, share
 from fgq_bench.latency.timing import Budget, Samples, kernel_names, measure, ratio
+from fgq_bench.latency.variants import Variant
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Attention
 from fgq_bench.quant.linear import QuantLinear, SplitLinear
@@ -48,6 +49,7 @@ def empty_result(case: Case, model: dict[str, str], variants: dict[str, Any], de
 @torch.inference_mode()
 def run_case(case: Case, empty: Result, device: torch.device, budget: Budget, peaks: Peaks) -> Result:
     """Build, time and examine the variants of ``case``; one that fails has its error in place of a value."""
+    torch.compiler.reset()  # the limit on recompilations is per function, and every case brings its own sizes
     variants = case.build()
     calls = {name: variant.call for name, variant in variants.items() if variant.call is not None}
     times = measure(calls, device, budget)
@@ -57,9 +59,9 @@ def run_case(case: Case, empty: Result, device: torch.device, budget: Budget, pe
         if variant.call is None:
             metrics[name] = variant.about
             continue
-        entry = _timed(replayed[name], replayed[BASELINE])
+        entry = _timed(replayed, name, variant.baseline)
         if device.type == "cuda":
-            entry["eager"] = _timed(times[name], times[BASELINE])
+            entry["eager"] = _timed(times, name, variant.baseline)
         if "error" not in entry:
             try:
                 entry |= _examined(case, variant, replayed[name].median, device, peaks)
@@ -67,14 +69,20 @@ def run_case(case: Case, empty: Result, device: torch.device, budget: Budget, pe
                 entry["not_examined"] = describe(error)
         metrics[name] = {**entry, **variant.about}
     failed = all("error" in entry for entry in metrics.values())
-    about_peaks = {"bf16_flops": peaks.bf16_flops, "int8_ops": peaks.int8_ops, "bandwidth": peaks.bandwidth}
+    about_peaks = {
+        "bf16_flops": peaks.bf16_flops,
+        "int8_ops": peaks.int8_ops,
+        "bandwidth": peaks.bandwidth,
+        "kernels": peaks.kernels,
+    }
     return Result(
         "latency", empty.key, empty.conditions, "failed" if failed else "ok",
         next(iter(metrics.values()))["error"] if failed else None, metrics, execution={"peaks": about_peaks},
     )  # fmt: skip
 
 
-def _timed(samples: Samples, baseline: Samples) -> dict[str, Any]:
+def _timed(times: dict[str, Samples], name: str, over: str) -> dict[str, Any]:
+    samples, baseline = times[name], times[over]
     if samples.error is not None:
         return {"error": samples.error}
     entry: dict[str, Any] = {
@@ -83,7 +91,7 @@ def _timed(samples: Samples, baseline: Samples) -> dict[str, Any]:
     }  # fmt: skip
     if baseline.error is None:
         faster = ratio(baseline, samples)
-        entry["speedup"] = {"value": faster.value, "ci_low": faster.low, "ci_high": faster.high, "over": BASELINE}
+        entry["speedup"] = {"value": faster.value, "ci_low": faster.low, "ci_high": faster.high, "over": over}
     return entry
 
 
@@ -102,7 +110,7 @@ def _examined(case: Case, variant: Variant, seconds: float, device: torch.device
             entry["peak_bytes"] = {name: sum(resident.values()) + value for name, value in working.items()}
             entry["working_bytes"] = working
     if variant.module is not None:
-        with _labels(variant.module):
+        with _labels(variant.module), torch.compiler.set_stance("force_eager"):  # compiled code shows no labels
             slow = seconds > SLOW
             entry["breakdown"] = breakdown(variant.call, device, passes=1 if slow else 3, warm=slow)
     return entry

@@ -175,7 +175,8 @@ def kernel_names(call: Call, device: torch.device) -> list[str]:
     Times of this call are the profiler's and go nowhere. Warm ``call`` up first, or its compilation is in the list.
     """
     cuda = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as record:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities, acc_events=True) as record:  # without: a warning in torch 2.11
         call()
         if cuda:
             torch.cuda.synchronize(device)

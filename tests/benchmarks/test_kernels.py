@@ -14,8 +14,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import find_backend
 from fgq_bench.latency.allocator import keep_freed_memory
-from fgq_bench.latency.cases import BASELINE, Variant, layer_cases
+from fgq_bench.latency.cases import layer_cases
 from fgq_bench.latency.timing import Budget, measure
+from fgq_bench.latency.variants import BASELINE, Variant
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.hadamard import hadamard_transform

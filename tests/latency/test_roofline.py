@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from fgq_bench.kernels.registry import find_backend
 from fgq_bench.latency import roofline
 from fgq_bench.latency.roofline import peaks, share
 from fgq_bench.latency.timing import Samples
@@ -32,13 +33,24 @@ def test_share_is_achieved_over_attainable(flops: float, traffic: float, seconds
         assert math.isclose(got, flops / seconds / min(peak, bandwidth * flops / traffic))
 
 
-def test_peaks_take_the_fastest_call_and_none_for_what_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {"bf16": Samples((3.0, 2.0, 4.0)), "int8": Samples((), "RuntimeError"), "copy": Samples((0.5, 0.25))}
-    monkeypatch.setattr(roofline, "measure", lambda *_: times)
-    monkeypatch.setattr(roofline, "SIDE", {"cpu": 10})
-    monkeypatch.setattr(roofline, "COPIED", {"cpu": 100})
-    got = peaks(torch.device("cpu"), 1.0)
-    assert (got.bf16_flops, got.int8_ops, got.bandwidth) == (1000.0, None, 800.0)
+def test_peaks_take_the_fastest_call_of_what_runs_and_none_where_nothing_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {
+        "bf16 torch.matmul": Samples((), "RuntimeError"),
+        "int8 torch._int_mm": Samples((3.0, 2.0, 4.0)),
+        "int8 cpu-int8": Samples((1.0, 1.5)),
+        "bandwidth copy": Samples((0.5, 0.25)),
+        "bandwidth negation": Samples((), "RuntimeError"),
+    }
+    monkeypatch.setattr(roofline, "measure", lambda calls, *_: {name: times[name] for name in calls})
+    monkeypatch.setattr(roofline, "SIDE", {"cpu": 16})
+    monkeypatch.setattr(roofline, "COPIED", {"cpu": 128})
+    got = peaks(torch.device("cpu"), 1.0, find_backend("cpu").classes())
+    assert (got.bf16_flops, got.int8_ops, got.bandwidth) == (None, 8192.0, 1024.0)
+    assert (
+        got.kernels["int8"] != "torch._int_mm"
+        and got.kernels["bandwidth"] == "aten::copy_"
+        and "bf16" not in got.kernels
+    )
 
 
 def test_peaks_of_this_cpu_are_positive(monkeypatch: pytest.MonkeyPatch) -> None:

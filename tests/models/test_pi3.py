@@ -18,11 +18,12 @@ from fgq_bench.diagnostics import token_magnitudes, without_views
 from fgq_bench.errors import UserError
 from fgq_bench.fisher import estimate
 from fgq_bench.geometry import decode_pose, relative_poses, transform_points
-from fgq_bench.latency.cases import BASELINE, SUBJECTS, Arm, network_cases
+from fgq_bench.latency.cases import SUBJECTS, Arm, network_cases
 from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks
 from fgq_bench.latency.timing import Budget
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.latency.cells import milliseconds, speedup
 from fgq_bench.reporting.latency.selection import Setting, grouped, label_of, of_subjects, variants_of
 from fgq_bench.reporting.statistics import Interval, interval, sample_of

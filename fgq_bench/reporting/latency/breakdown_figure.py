@@ -8,7 +8,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.latency.breakdown_tables import bound, free_bound, parts_of
 from fgq_bench.reporting.latency.selection import Setting, case_label, succeeded

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fgq_bench.latency.breakdown import amdahl
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.models.checkpoints import MODELS
 from fgq_bench.reporting.latency.cells import command, number, speedup
 from fgq_bench.reporting.latency.layer_means import NEAR, measured_rate

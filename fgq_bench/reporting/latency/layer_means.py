@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fgq_bench.latency.cases import BASELINE
 from fgq_bench.latency.timing import RESAMPLES
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.latency.selection import ROLES, grouped, of_subjects
 from fgq_bench.reporting.statistics import Interval
 from fgq_bench.results import Result
@@ -24,18 +24,22 @@ def block_time(results: Iterable[Result], variant: str) -> float | None:
 
 
 def block_speedup(results: Iterable[Result], variant: str) -> Interval | None:
-    """bf16 seconds over ``variant``'s, both summed over the four linears: the mean weighted by the work of each.
+    """Seconds of the baseline (bf16, or bf16 with the layer before) over ``variant``'s, both summed over the four
+    linears: the mean weighted by the work of each.
 
     The interval resamples rounds, the two variants of a linear together, the linears independently (fixed seed).
     """
     block = _block(results)
-    base, other = block_time(block, BASELINE), block_time(block, variant)
+    baseline = next(
+        (r.metrics[variant]["speedup"]["over"] for r in block if "speedup" in r.metrics.get(variant, {})), BASELINE
+    )
+    base, other = block_time(block, baseline), block_time(block, variant)
     if base is None or other is None:
         return None
     generator = np.random.default_rng(0)
     sums = np.zeros((2, RESAMPLES))
     for metrics in (result.metrics for result in block):
-        samples = [metrics[name]["samples"] for name in (BASELINE, variant)]
+        samples = [metrics[name]["samples"] for name in (baseline, variant)]
         rounds = min(map(len, samples))
         picks = generator.integers(rounds, size=(RESAMPLES, rounds))
         sums += [np.median(np.array(each)[picks], axis=1) for each in samples]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.latency.memory_tables import curves
 from fgq_bench.reporting.latency.selection import Setting

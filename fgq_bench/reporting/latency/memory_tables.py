@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.latency.cells import Entry, megabytes
 from fgq_bench.reporting.latency.selection import Setting, comparison, grouped, of_subjects, variants_of
 from fgq_bench.reporting.tables import MISSING, Cell, Table

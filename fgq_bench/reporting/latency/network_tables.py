@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fgq_bench.kernels.placement import REFERENCE
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.latency.cells import (
     INTEGERS,
     METHOD,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fgq_bench.latency.cases import BASELINE, SUBJECTS
+from fgq_bench.latency.cases import SUBJECTS
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.results import Result, Store
 
 K = TypeVar("K")

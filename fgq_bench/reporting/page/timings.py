@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.planning import Run
 from fgq_bench.reporting.latency.cells import METHOD, milliseconds
 from fgq_bench.reporting.latency.selection import Setting, case_label, label_of, of_subjects

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fgq_bench.cards import ReportCard
-from fgq_bench.latency.cases import BASELINE
+from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.latency.cells import Entry, number, speedup, times
 from fgq_bench.reporting.latency.selection import (
