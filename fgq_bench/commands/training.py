@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def train(name: str, output: Path, device: str, seed: int, steps: int | None) ->
     if steps:
         training = replace(training, recipe=truncate(training.recipe, steps))
     try:
-        trainer = Trainer(training, seed, torch.device(check_device(device)), output)
+        place = torch.device(check_device(device))
+        workers = (
+            max(1, (os.cpu_count() or 2) // 2 - 1) if place.type == "cuda" else 0
+        )  # a GPU is faster than one can draw
+        trainer = Trainer(training, seed, place, output, workers)
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror}") from None
     if trainer.resume():

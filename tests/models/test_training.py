@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from samples import MICRO, MICRO_PI3
@@ -15,6 +16,7 @@ from fgq_bench.models.training.batches import draw_batch, make_batch
 from fgq_bench.models.training.losses import relative_loss, scale_gradient
 from fgq_bench.models.training.objective import Training
 from fgq_bench.models.training.pi3_objective import Pi3Objective, best_scale, inherit, local_targets
+from fgq_bench.models.training.drawing import draw_ahead
 from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps, truncate
 from fgq_bench.models.training.tiny_models import PI3_RECIPE, TINY_MODELS, VGGT_RECIPE
 from fgq_bench.models.training.trainer import Trainer, split_parameters
@@ -97,13 +99,27 @@ def test_resumed_run_equals_an_uninterrupted_one(family: str, tmp_path: Path) ->
         assert torch.equal(a, b)
 
 
-def test_run_writes_curves_and_checkpoint(tmp_path: Path) -> None:
+def test_run_writes_curves_and_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgq_bench.models.training.trainer.SAVES", 2)
     trainer = make("vggt", tmp_path)
-    model = trainer.run(lambda candidate: {"score": 1.0}, every=3)
+    model = trainer.run(lambda candidate: {"score": 1.0})
     assert trainer.step == 6
     assert model is trainer.average
     assert (tmp_path / "scores.jsonl").read_text().count('"score": 1.0') == 2
     assert not make("vggt", tmp_path / "other").resume()
+
+
+def test_scenes_drawn_ahead_in_other_processes_are_the_same() -> None:
+    here, ahead = (list(draw_ahead(SHORT, 0, 2, workers)) for workers in (0, 1))
+    assert len(here) == 4
+    for a, b in zip(here, ahead, strict=True):
+        assert np.array_equal(a.extrinsics, b.extrinsics) and np.array_equal(a.palette, b.palette)
+
+
+def test_lengths_of_sequences_take_turns() -> None:
+    recipe = (Phase(5, (2, 3), 2, rate=(1e-3, 1e-3)),)
+    assert [knobs_at(recipe, step).frames for step in range(5)] == [2, 3, 2, 3, 2]
+    assert [scenes.extrinsics.shape[1] for scenes in draw_ahead(recipe, 0, 0, 0)] == [2, 3, 2, 3, 2]
 
 
 @pytest.mark.parametrize(("family", "loss"), [("vggt", "patch"), ("pi3", "relative")])

@@ -36,7 +36,7 @@ def move_to_studio(scene: SceneArrays, studio: SceneArrays) -> SceneArrays:
 
 def draw_batch(step: int, knobs: Knobs, seed: int) -> SceneArrays:
     """Scenes of optimiser step ``step``: every one is new, and none is in another split."""
-    count, frames = knobs.phase.batch, knobs.phase.frames
+    count, frames = knobs.phase.batch, knobs.frames
     rng = np.random.default_rng([seed, step])
     families = np.where(rng.random(count) < knobs.rooms, Family.ROOMS, Family.OBJECTS)
     in_studio = rng.random(count) < knobs.studio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,7 +18,13 @@ Trained = TypeVar("Trained", bound=AlternatingModel)
 
 
 class Objective(nn.Module, ABC, Generic[Trained]):
-    """Losses of a family. Its own parameters are aids: learned with the network, thrown away afterwards."""
+    """Losses of a family. Its own parameters are aids: learned with the network, thrown away afterwards.
+
+    Attributes:
+        capturable: whether the losses never wait for the device, so that a CUDA graph can hold them.
+    """
+
+    capturable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, model: Trained, batch: Batch, frame: Tensor) -> dict[str, Tensor]:

@@ -43,6 +43,8 @@ def best_scale(points: Tensor, target: Tensor, stride: int = 3) -> Tensor:
 class Pi3Objective(Objective[Pi3]):
     """Weighted losses of a pi3 (Wang et al., arXiv:2507.13347, section 3.3, without their normal loss)."""
 
+    capturable = False  # the nearest rotation is an SVD, which waits for its own success
+
     def __init__(self, config: Pi3Config) -> None:
         super().__init__()
 

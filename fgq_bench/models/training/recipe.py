@@ -17,7 +17,7 @@ class Phase:
     """
 
     steps: int
-    frames: int  # per sequence
+    frames: int | tuple[int, ...]  # per sequence; several take turns
     batch: int  # sequences per step
     rate: Ramp  # learning rate
     studio: Ramp = (0.0, 0.0)  # share of scenes with fixed surroundings
@@ -30,6 +30,7 @@ class Knobs:
     """Values of one step."""
 
     phase: Phase
+    frames: int
     rate: float
     studio: float
     spread: float
@@ -41,8 +42,11 @@ def knobs_at(recipe: tuple[Phase, ...], step: int) -> Knobs:
     for phase in recipe:
         if step < phase.steps:
             progress = step / max(phase.steps - 1, 1)
-            ramps = {f.name: getattr(phase, f.name) for f in fields(Knobs) if f.name != "phase"}
-            return Knobs(phase, **{name: start + (end - start) * progress for name, (start, end) in ramps.items()})
+            ramps = {f.name: getattr(phase, f.name) for f in fields(Knobs) if f.name not in ("phase", "frames")}
+            frames = phase.frames if isinstance(phase.frames, int) else phase.frames[step % len(phase.frames)]
+            return Knobs(
+                phase, frames, **{name: start + (end - start) * progress for name, (start, end) in ramps.items()}
+            )
         step -= phase.steps
     raise IndexError("step lies past the end of the recipe")
 

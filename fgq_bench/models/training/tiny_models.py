@@ -28,6 +28,31 @@ PI3_RECIPE = (  # no curriculum: what VGGT learned in the studio is there from t
 )
 
 
+SEVERAL = (2, 3, 4, 5, 6)  # frames
+GPU_PEAK = 1.5e-3
+
+
+def gpu_recipe(steps: int, batch: int, peak: float) -> tuple[Phase, ...]:
+    """The curriculum of VGGT_RECIPE for one GPU: other lengths of sequences, larger batches, more and longer phases."""
+    return (
+        Phase(steps // 40, 4, batch, rate=(1e-5, peak), studio=(1, 1), spread=(0.7, 0.7)),
+        Phase(steps // 5, 4, batch, rate=(peak, peak), studio=(1, 1), spread=(0.7, 0.7)),
+        Phase(steps // 4, SEVERAL, batch, rate=(peak, peak), studio=(1, 0.2), spread=(0.7, 1), rooms=(0, 0.4)),
+        Phase(
+            steps - steps // 40 - steps // 5 - steps // 4,
+            SEVERAL,
+            batch,
+            rate=(peak, 1e-6),
+            studio=(0.2, 0),
+            rooms=(0.4, 0.5),
+        ),
+    )
+
+
+def start_from_scratch(model: Pi3) -> None:
+    """PyTorch's initialisation: nothing is inherited."""
+
+
 def start_from_vggt_tiny(model: Pi3) -> None:
     """See ``inherit``."""
     parent = load_model("vggt-tiny")
@@ -38,4 +63,6 @@ def start_from_vggt_tiny(model: Pi3) -> None:
 TINY_MODELS = {
     "vggt-tiny": Training(VGGT_TINY, initialise_dense_heads, VGGTObjective, VGGT_RECIPE),
     "pi3-tiny": Training(PI3_TINY, start_from_vggt_tiny, Pi3Objective, PI3_RECIPE),
+    "vggt-tiny.v2": Training(VGGT_TINY, initialise_dense_heads, VGGTObjective, gpu_recipe(9000, 64, GPU_PEAK)),
+    "pi3-tiny.v2": Training(PI3_TINY, start_from_scratch, Pi3Objective, gpu_recipe(6000, 64, GPU_PEAK)),
 }

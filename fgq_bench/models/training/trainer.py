@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
-from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
+from fgq_bench.models.training.batches import Batch, make_batch
+from fgq_bench.models.training.drawing import draw_ahead
+from fgq_bench.models.training.gradients import Gradients
 from fgq_bench.models.training.objective import Training
 from fgq_bench.models.training.recipe import knobs_at, total_steps
 
@@ -25,6 +27,7 @@ _log = logging.getLogger(__name__)
 Validate = Callable[[AlternatingModel], dict[str, float]]
 EMA_DECAY = 0.99  # a short memory: with 0.998 the average lagged behind the decayed weights at the end
 CLIP_NORM = 1.0
+SAVES = 11
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -35,9 +38,12 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 class Trainer:
-    """State of a run; ``folder`` holds the checkpoint, the loss curve and the validation curve."""
+    """State of a run; ``folder`` holds the checkpoint, the loss curve and the validation curve.
 
-    def __init__(self, training: Training, seed: int, device: torch.device, folder: Path) -> None:
+    ``workers`` processes draw scenes ahead; which ones a step sees does not depend on their number.
+    """
+
+    def __init__(self, training: Training, seed: int, device: torch.device, folder: Path, workers: int = 0) -> None:
         torch.manual_seed(seed)
         self.recipe, self.seed, self.device, self.folder = training.recipe, seed, device, folder
         self.model = training.config.build().to(device)
@@ -52,7 +58,9 @@ class Trainer:
         )
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (self.muon, self.adam)
         self.step = 0
-        self.compiled = torch.compile(self._losses, dynamic=False)
+        self.workers, self.scenes = workers, iter(())
+        self.parameters = [*self.model.parameters(), *self.objective.parameters()]
+        self.gradients = Gradients(self._losses, self.parameters, device, self.objective.capturable)
         folder.mkdir(parents=True, exist_ok=True)
 
     def _losses(
@@ -65,25 +73,26 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what the curve records."""
         knobs = knobs_at(self.recipe, self.step)
-        batch = make_batch(draw_batch(self.step, knobs, self.seed), self.model.config.image_size, self.device)
-        frame = torch.tensor([self.step % knobs.phase.frames], device=self.device)
-        losses = self.compiled(batch.images, batch.pose_enc, batch.depth, batch.points, frame)
-        loss = torch.stack(list(losses.values())).sum()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.objective.parameters()], CLIP_NORM)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = knobs.rate
-            if norm.isfinite():
+        scenes = next(self.scenes, None)
+        if scenes is None:  # the first step, or the first one after a resumption
+            self.scenes = draw_ahead(self.recipe, self.seed, self.step, self.workers)
+            scenes = next(self.scenes)
+        batch = make_batch(scenes, self.model.config.image_size, self.device)
+        frame = torch.tensor([self.step % knobs.frames], device=self.device)
+        losses = self.gradients(batch.images, batch.pose_enc, batch.depth, batch.points, frame)
+        norm = nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
+        if norm.isfinite():
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = knobs.rate
                 optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self.step += 1
         parts = {name: value.item() for name, value in losses.items()}
         knob = {name: getattr(knobs, name) for name in ("rate", "studio", "spread", "rooms")}
-        return {"step": self.step, "loss": loss.item(), **parts, "norm": norm.item(), **knob}
+        return {"step": self.step, "loss": sum(parts.values()), **parts, "norm": norm.item(), **knob}
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -116,8 +125,9 @@ class Trainer:
             raise UserError(f"{path}: not a checkpoint of this training ({type(error).__name__}); delete it") from None
         return True
 
-    def run(self, validate: Validate, every: int = 250) -> AlternatingModel:
-        """Train to the end of the recipe; returns the averaged model."""
+    def run(self, validate: Validate) -> AlternatingModel:
+        """Train to the end of the recipe, with ``SAVES`` checkpoints and validations; returns the averaged model."""
+        every = -(-total_steps(self.recipe) // SAVES)
         start, began = self.step, time.monotonic()
         with (
             open(self.folder / "curve.csv", "a", newline="") as curve,

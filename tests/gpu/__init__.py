@@ -1,0 +1,1 @@
+"""Check and measure a machine with an NVIDIA GPU: ``make gpu``, or ``python -m tests.gpu``."""
