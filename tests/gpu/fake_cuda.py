@@ -181,7 +181,7 @@ def _patch_tensors() -> None:
     for name in ("normal_", "uniform_"):
         setattr(torch.Tensor, name, _without_fake_generator(getattr(torch.Tensor, name)))
     fakes: Any = FakeTensor
-    fakes.__getitem__, fakes.to = _index, _to
+    fakes.__getitem__, fakes.__setitem__, fakes.to = _index, _nothing, _to
     fakes.item = fakes.__int__ = fakes.__index__ = lambda self: 1
     fakes.__float__ = lambda self: 1.0
     fakes.__bool__ = lambda self: True

@@ -13,10 +13,10 @@ from samples import MICRO, MICRO_PI3
 from fgq_bench.geometry import compose_rigid, decode_pose, invert_rigid, unproject_depth
 from fgq_bench.models.pi3 import Pi3
 from fgq_bench.models.training.batches import draw_batch, make_batch
+from fgq_bench.models.training.drawing import draw_ahead
 from fgq_bench.models.training.losses import relative_loss, scale_gradient
 from fgq_bench.models.training.objective import Training
 from fgq_bench.models.training.pi3_objective import Pi3Objective, best_scale, inherit, local_targets
-from fgq_bench.models.training.drawing import draw_ahead
 from fgq_bench.models.training.recipe import Phase, knobs_at, total_steps, truncate
 from fgq_bench.models.training.tiny_models import PI3_RECIPE, TINY_MODELS, VGGT_RECIPE
 from fgq_bench.models.training.trainer import Trainer, split_parameters

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgq_bench.quant.grid import code_range, dequantize, exact_in_float32, product, quantize_rows, symmetric_scale
 
@@ -73,3 +76,25 @@ def test_product_is_exact(b: int, width: int) -> None:
 def test_worst_case_of_the_spec_is_not_left_to_float32() -> None:
     assert not exact_in_float32(8, 8, 4096)
     assert exact_in_float32(4, 4, 4096)
+
+
+class _Divisions(TorchDispatchMode):
+    """Second operands of all divisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.divisors: list[Any] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        if function.overloadpacket is torch.ops.aten.div:
+            self.divisors.append(arguments[1])
+        assert function.overloadpacket is not torch.ops.aten.lift_fresh, "a copy from the host cannot be captured"
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_scales_are_divided_by_tensors_because_a_gpu_multiplies_by_the_reciprocal_of_a_number(asymmetric: bool) -> None:
+    x = torch.randn(3, 16)
+    with _Divisions() as seen:
+        quantize_rows(x, 4, asymmetric)
+    assert seen.divisors and all(isinstance(each, torch.Tensor) for each in seen.divisors)

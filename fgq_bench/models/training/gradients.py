@@ -6,10 +6,13 @@ compilation, which takes minutes for a whole training step, and is launched at o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+_log = logging.getLogger(__name__)
 
 Losses = Callable[..., dict[str, Tensor]]  # of input tensors
 WARMUP = 3  # eager calls before a capture: cuBLAS handles, workspaces
@@ -31,7 +34,12 @@ class Gradients:
             return self._backward(*inputs)
         shapes = tuple(each.shape for each in inputs)
         if shapes not in self.captured:
-            self.captured[shapes] = self._capture(inputs)
+            try:
+                self.captured[shapes] = self._capture(inputs)
+            except RuntimeError as error:  # slower, and still right
+                _log.warning("no CUDA graph (%s): training runs eagerly", str(error).splitlines()[0])
+                self.capturable = False
+                return self._backward(*inputs)
         graph, places, losses = self.captured[shapes]
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value)
