@@ -79,6 +79,11 @@ class Kernel(nn.Module, ABC):
         return None
 
     @classmethod
+    def prepare(cls) -> str | None:
+        """Make ready, once, what needs minutes (a build), where nothing is ``missing``; why that failed, or None."""
+        return None
+
+    @classmethod
     @abstractmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """Why this kernel cannot run a layer such as ``linear``; None where it can."""
@@ -93,8 +98,12 @@ class Kernel(nn.Module, ABC):
     def run(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The layer's output [..., out] in ``dtype`` for an input ``x`` [..., in] that is transformed already."""
 
+    @torch.compiler.disable
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to ``x`` [..., in]; the output [..., out] has the dtype of ``x``."""
+        """Apply the layer to ``x`` [..., in]; the output [..., out] has the dtype of ``x``.
+
+        ``torch.compile`` leaves it alone and compiles what lies between kernels.
+        """
         with torch.autocast(x.device.type, enabled=False):
             return self.run(self.transformed(x), x.dtype)
 
@@ -158,6 +167,7 @@ class IntegerKernel(Kernel):
         """See ``Kernel``."""
         return self.multiply(self.quantize(x, dtype))
 
+    @torch.compiler.disable
     def forward(self, x: Tensor | Codes) -> Tensor:
         """See ``Kernel``; an input that its producer has quantized already comes as ``Codes``."""
         return self.multiply(x) if isinstance(x, Codes) else super().forward(x)
