@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fgq_bench.kernels.fusion import fuse_producers
 from fgq_bench.kernels.joining import joined, same_transforms
-from fgq_bench.kernels.kernel import IntegerKernel, Kernel
+from fgq_bench.kernels.kernel import IntegerKernel, Kernel, opaque
 from fgq_bench.kernels.reference import execute
 from fgq_bench.kernels.registry import Backend
 from fgq_bench.quant.artifact import ModelT, QuantizedModel
@@ -76,7 +76,7 @@ class SplitKernel(nn.Module):
         super().__init__()
         self.q, self.k, self.v = q, k, v
 
-    @torch.compiler.disable
+    @opaque
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` [..., in] to [..., 3 * out]."""
         with torch.autocast(x.device.type, enabled=False):
@@ -131,17 +131,18 @@ def _seat_parts(
     parts = {part: getattr(split, part) for part in PARTS}
     whole = joined(list(parts.values()))
     if whole is not None:
-        fast, taken = seat(whole, kernels, left_out)
-        if isinstance(fast, Kernel):
-            return fast, {part: replace(taken, weights=linear.codes.numel()) for part, linear in parts.items()}
+        one, taken = seat(whole, kernels, left_out)
+        if isinstance(one, Kernel):
+            return one, {part: replace(taken, weights=linear.codes.numel()) for part, linear in parts.items()}
     seated = {part: seat(linear, kernels, left_out) for part, linear in parts.items()}
     modules = [module for module, _ in seated.values()]
-    fits = all(isinstance(module, Kernel) and _same_input(modules[0], module) for module in modules)
-    return (SplitKernel if fits else SplitLinear)(*modules), {part: found for part, (_, found) in seated.items()}
+    fast = [module for module in modules if isinstance(module, Kernel)]
+    shared = len(fast) == len(modules) and all(_same_input(fast[0], each) for each in fast)
+    how = {part: found for part, (_, found) in seated.items()}
+    return (SplitKernel(*fast) if shared else SplitLinear(*modules)), how
 
 
-def _same_input(first: nn.Module, second: Kernel) -> bool:
+def _same_input(first: Kernel, second: Kernel) -> bool:
     """Whether both take one transformed input: some kernels leave transforms to their quantisers."""
-    if not isinstance(first, Kernel) or type(first) is not type(second):
-        return False
-    return first.scheme == second.scheme and same_transforms(first.transforms, second.transforms)
+    same = type(first) is type(second) and first.scheme == second.scheme
+    return same and same_transforms(first.transforms, second.transforms)

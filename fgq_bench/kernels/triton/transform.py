@@ -206,8 +206,8 @@ def block_launch(a: int, b: int, generation: int, *, plain: bool) -> dict[str, i
     block_a, block_b = (max(16, triton.next_power_of_2(size)) for size in (a, b))
     warps = min(max(block_a * block_b // 1024, 1), 8)
     settings = {"BLOCK_A": block_a, "BLOCK_B": block_b, "num_warps": warps, "num_stages": 1}
-    tight = plain and generation >= 90 and block_a == block_b
-    return settings | ({"maxnreg": TIGHT_REGISTERS} if tight and block_a >= 32 else {})
+    tight = plain and generation >= 90 and block_a == block_b and block_a in (32, 64)
+    return settings | ({"maxnreg": TIGHT_REGISTERS} if tight else {})
 
 
 def _programs(x: Tensor, options: dict[str, int]) -> int:
