@@ -14,6 +14,7 @@ from typing import Any
 CORE = ("torch", "numpy", "scipy", "pandas", "safetensors", "pydantic", "matplotlib", "typer", "rich", "pillow", "huggingface-hub")  # fmt: skip
 EXTRAS = {
     "triton": "CUDA kernels (extra: test or gpu)",
+    "nvidia-cutlass": "the faster int8 product on Hopper, where nvcc is installed as well (extra: cutlass)",
     "gemlite": "its W8A8 and W4A16 layers on CUDA, to compare ours with (pip install gemlite)",
     "torchao": "its int8 product on CUDA, to compare ours with (pip install torchao)",
     "opencv-python-headless": "matches for the epipolar check of a data set (extra: test or check)",

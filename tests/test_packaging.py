@@ -57,6 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_package_weights_and_cards_only(installed: Path) -> None:
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"fgq_bench"}
+    assert (installed / "fgq_bench" / "kernels" / "cutlass" / "int8_gemm.cu").exists(), "compiled at first use"
     for model in ("vggt-tiny", "pi3-tiny"):
         assert (installed / f"fgq_bench/models/weights/{model}.safetensors").stat().st_size > 1_000_000
     for name in ("templates/page.html", "templates/macros.html", "static/page.css", "static/chart.js"):

@@ -28,7 +28,7 @@ def catalogue(kind: str) -> dict[str, dict[str, Any]]:
         from fgq_bench.kernels.registry import BACKENDS
 
         return {
-            name: {"name": name, "summary": backend.summary, "here": backend.missing() or "yes"}
+            name: {"name": name, "summary": backend.summary, "here": backend.state()}
             for name, backend in BACKENDS.items()
         }
     if kind == "models":

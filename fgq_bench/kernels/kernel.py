@@ -26,9 +26,9 @@ Then name it in ``kernels/registry.py``: ``fgq-bench parity --backend`` compares
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,13 @@ from fgq_bench.kernels.reference import input_codes
 from fgq_bench.models.layers import at_least_float32
 from fgq_bench.quant.grid import Clip
 from fgq_bench.quant.linear import QuantLinear
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def opaque(method: Method) -> Method:
+    """``torch.compile`` leaves ``method`` alone and compiles what lies between it and the next one."""
+    return cast(Method, torch.compiler.disable(method))
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,11 @@ class Kernel(nn.Module, ABC):
         return None
 
     @classmethod
+    def prepare(cls) -> str | None:
+        """Make ready, once, what needs minutes (a build), where nothing is ``missing``; why that failed, or None."""
+        return None
+
+    @classmethod
     @abstractmethod
     def refusal(cls, linear: QuantLinear) -> str | None:
         """Why this kernel cannot run a layer such as ``linear``; None where it can."""
@@ -93,6 +105,7 @@ class Kernel(nn.Module, ABC):
     def run(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The layer's output [..., out] in ``dtype`` for an input ``x`` [..., in] that is transformed already."""
 
+    @opaque
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` [..., in]; the output [..., out] has the dtype of ``x``."""
         with torch.autocast(x.device.type, enabled=False):
@@ -158,6 +171,7 @@ class IntegerKernel(Kernel):
         """See ``Kernel``."""
         return self.multiply(self.quantize(x, dtype))
 
+    @opaque
     def forward(self, x: Tensor | Codes) -> Tensor:
         """See ``Kernel``; an input that its producer has quantized already comes as ``Codes``."""
         return self.multiply(x) if isinstance(x, Codes) else super().forward(x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,18 +13,22 @@ from torch import nn
 from typer.testing import CliRunner
 
 from fgq_bench import api, cli
+from fgq_bench.cards import Scalar
 from fgq_bench.errors import UserError
+from fgq_bench.kernels.cpu.int8 import CpuInt8
+from fgq_bench.kernels.cuda.cutlass import CutlassInt8
 from fgq_bench.kernels.fusion import fuse_producers
 from fgq_bench.kernels.kernel import Codes, IntegerKernel, centred_weight
 from fgq_bench.kernels.placement import SplitKernel, install
 from fgq_bench.kernels.reference import execute
-from fgq_bench.kernels.registry import BACKENDS, find_backend
+from fgq_bench.kernels.registry import BACKENDS, Backend, find_backend
 from fgq_bench.models.layers import Block
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.models.workload import linear_flops
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
+from fgq_bench.registry import find_method
 
 
 class Naive(IntegerKernel):
@@ -103,13 +109,48 @@ def _grouped(model: VGGT) -> dict[str, QuantLinear]:
     return {"mlp.fc1": QuantLinear.from_float(fc1.weight, fc1.bias, Scheme.parse("w4a4g16"))}
 
 
-def test_parts_of_a_split_qkv_are_transformed_once(micro: VGGT) -> None:
-    quantized = api.quantize(micro, "flatquant", "w4a4", overrides={"epochs": 0})
+SPLIT = ("flatquant", "fgq")  # methods that store q, k and v apart
+
+
+def split(model: VGGT, method: str, manifest: Path, folder: Path) -> QuantizedModel:
+    options: dict[str, Scalar] = {"epochs": 0} if "epochs" in find_method(method).options else {}
+    return api.quantize(model, method, "w4a4", overrides=options, calibration=str(manifest), folder=folder)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("method", SPLIT)
+def test_a_split_qkv_that_quantises_alike_is_one_kernel(
+    micro: VGGT, method: str, manifest: Path, tmp_path: Path
+) -> None:
+    """Transforms equal by value suffice: a part may hold its own copy."""
+    made = split(micro, method, manifest, tmp_path)
+    separate = replace(made, linears={name: copy.deepcopy(linear) for name, linear in made.linears.items()})
+    images = torch.rand(1, 2, 3, 56, 56)
+    expected = separate.install(micro, execute)(images)
+    small, placement = install(separate, micro, find_backend("cpu"))
+    for name in {name.rpartition(".")[0] for name in made.linears if name.endswith("attn.q")}:
+        qkv = small.get_submodule(f"{name}.qkv")
+        assert isinstance(qkv, CpuInt8) and qkv.out_features == 3 * qkv.in_features
+    assert set(placement.seats) == set(made.linears) >= {"aggregator.frame_blocks.0.attn.q"}
+    assert placement.summary(linear_flops(micro, 1, (56, 56)))["quantisers"] == {"fused": 0, "separate": 4 * 8}
+    found = small(images)
+    assert torch.equal(found.depth, expected.depth) and torch.equal(found.pose_enc, expected.pose_enc)
+
+
+@pytest.mark.usefixtures("eager")
+def test_parts_with_grids_of_their_own_stay_apart_and_are_transformed_once(
+    micro: VGGT, manifest: Path, tmp_path: Path
+) -> None:
+    """A clip of its own on one part gives other codes: three products, on one transformed input."""
+    quantized = split(micro, "flatquant", manifest, tmp_path)
+    for name, linear in quantized.linears.items():
+        if name.endswith("attn.k"):
+            linear.act_clip = torch.tensor([0.5, 0.5])
     small, _ = install(quantized, micro, find_backend("cpu"))
-    split = small.get_submodule("aggregator.frame_blocks.0.attn.qkv")
-    assert isinstance(split, SplitKernel)
+    qkv = small.get_submodule("aggregator.frame_blocks.0.attn.qkv")
+    assert isinstance(qkv, SplitKernel)
     calls = []
-    split.q.transforms[0].register_forward_hook(lambda *_: calls.append(1))
+    qkv.q.transforms[0].register_forward_hook(lambda *_: calls.append(1))
     images = torch.rand(1, 2, 3, 56, 56)
     assert torch.equal(small(images).depth, quantized.install(micro, execute)(images).depth)
     assert len(calls) == 1
@@ -124,9 +165,28 @@ def test_backends_for_another_device_or_machine_are_refused(micro: VGGT) -> None
         find_backend("cpu").load("cuda")
 
 
+def test_preferred_kernels_are_left_out_with_their_reason(micro: VGGT, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = api.quantize(micro, "rtn", "w4a4")
+    backend = Backend("both", "", ("cpu.int8:CpuInt8",), ("cpu.weight_only:CpuInt4Weight", "cuda.cutlass:CutlassInt8"))
+    monkeypatch.setattr(CutlassInt8, "missing", lambda: "no nvcc")
+    assert [kernel.name for kernel in backend.load("cpu")] == ["cpu-int4-weight", "cpu-int8"]
+    assert backend.state() == "yes; without cutlass-int8: no nvcc"
+    _, placement = install(made, micro, backend)
+    summary = placement.summary(linear_flops(micro, 1, (56, 56)))
+    assert summary["kernels"] == {"cpu-int8": 32} and summary["refusals"]["cutlass-int8: no nvcc"] == 32
+
+
+def test_a_kernel_that_cannot_be_built_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CpuInt8, "prepare", lambda: "its build failed")
+    optional = Backend("both", "", ("cpu.weight_only:CpuInt4Weight",), ("cpu.int8:CpuInt8",))
+    assert [kernel.name for kernel in optional.load("cpu")] == ["cpu-int4-weight"]
+    with pytest.raises(UserError, match="backend alone cannot run here: its build failed"):
+        Backend("alone", "", ("cpu.int8:CpuInt8",)).load("cpu")
+
+
 def test_every_backend_can_be_imported_and_listed() -> None:
     for backend in BACKENDS.values():
-        assert len(backend.classes()) == len(backend.kernels)
+        assert len(backend.classes()) == len(backend.kernels) + len(backend.preferred)
     rows = json.loads(CliRunner().invoke(cli.app, ["list", "backends", "--json"]).output)
     assert {row["name"]: row["here"] for row in rows}["reference"] == "yes"
 

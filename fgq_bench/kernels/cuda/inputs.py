@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from fgq_bench.kernels.kernel import Codes
+from fgq_bench.kernels.kernel import Codes, opaque
 from fgq_bench.kernels.triton.hadamard import hadamard, hadamard_quantize
 from fgq_bench.kernels.triton.kronecker import kronecker, kronecker_quantize
 from fgq_bench.kernels.triton.producers import gelu_quantize, layer_norm_quantize
@@ -67,6 +67,7 @@ class QuantizingLayerNorm(nn.Module):
         self.norm, self.range = norm, (lowest, highest)
         _hold(self, clip, diagonal)
 
+    @opaque
     def forward(self, x: Tensor) -> Codes:
         """Map ``x`` [..., n] to its normed codes."""
         flat = x.reshape(-1, x.shape[-1]).contiguous()
@@ -87,6 +88,7 @@ class QuantizingGelu(nn.Module):
         self.range = (lowest, highest)
         _hold(self, clip, diagonal)
 
+    @opaque
     def forward(self, x: Tensor) -> Codes:
         """Map ``x`` [..., n] to the codes of its GELU."""
         flat = x.reshape(-1, x.shape[-1]).contiguous()

@@ -43,4 +43,4 @@ class CudaInt4(CudaInt8):
         """See ``IntegerKernel``."""
         from fgq_bench.kernels.triton.int4_gemm import int4_linear
 
-        return self._through(int4_linear, codes)
+        return self._through(int4_linear, codes, self.weight)

@@ -43,6 +43,7 @@ class CudaInt8(IntegerKernel):
 
     name = "cuda-int8"
     device_type = "cuda"
+    version = 2
 
     def __init__(self, linear: QuantLinear) -> None:
         super().__init__(linear)
@@ -99,12 +100,12 @@ class CudaInt8(IntegerKernel):
         """See ``IntegerKernel``."""
         from fgq_bench.kernels.triton.int8_gemm import int8_linear
 
-        return self._through(int8_linear, codes)
+        return self._through(int8_linear, codes, self.weight)
 
-    def _through(self, product: Product, codes: Codes) -> Tensor:
+    def _through(self, product: Product, codes: Codes, weight: Tensor) -> Tensor:
         shape = codes.values.shape[:-1]
         scale = codes.scale.expand(*shape, 1).reshape(-1).contiguous()
-        y = product(rows(codes.values), scale, self.weight, self.weight_scale, self.bias, codes.dtype)
+        y = product(rows(codes.values), scale, weight, self.weight_scale, self.bias, codes.dtype)
         return y.view(*shape, -1)
 
     def fused_with(self, producer: nn.Module) -> nn.Module | None:

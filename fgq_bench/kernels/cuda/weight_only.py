@@ -23,6 +23,7 @@ class CudaInt4Weight(WeightOnlyKernel):
 
     name = "cuda-int4-weight"
     device_type = "cuda"
+    version = 2
 
     def __init__(self, linear: QuantLinear) -> None:
         super().__init__(linear)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fgq_bench.kernels.triton.common import on_device
 from fgq_bench.kernels.triton.quantize import (
+    INTERPRETED,
     check_rows,
     check_vectors,
     empty_codes,
@@ -53,6 +54,33 @@ def layer_norm_kernel(
 
 
 @triton.jit
+def gelu(x: tl.tensor) -> tl.tensor:
+    """x * Phi(x) (fp32) within 5e-7, relatively 3e-6 down to -4.
+
+    = max(x, 0) - a * Phi(-a), a = |x|, and log2 Phi(-a) is almost a parabola: this polynomial of degree 7 is within
+    4e-6 of it up to 4 and below -30 from 6 on (fitted by iterated weights). It is a third of the instructions of erf.
+    A NaN stays one.
+    """
+    a = tl.abs(x)
+    p = -1.6551738376561927e-06 * a + 5.867841037267808e-05
+    p = p * a - 0.000912166098747069
+    p = p * a + 0.008451724918354603
+    p = p * a - 0.05387389941997851
+    p = p * a - 0.45852553202371465
+    p = p * a - 1.1512353685975492
+    p = p * a - 0.9999959215677169
+    return tl.maximum(x, 0.0) - a * power_of_two(p)
+
+
+@triton.jit
+def power_of_two(x: tl.tensor) -> tl.tensor:
+    """2^x (fp32), 0 below 2^-126: one instruction."""
+    if INTERPRETED:
+        return tl.exp2(x)
+    return tl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=r,r", [x], tl.float32, True, 1)
+
+
+@triton.jit
 def gelu_kernel(
     x: tl.tensor,
     diagonal: tl.tensor,
@@ -69,7 +97,7 @@ def gelu_kernel(
     columns = tl.arange(0, BLOCK)
     loaded = tl.load(x + row * width + columns, columns < width, 0.0)
     y = loaded.to(tl.float32)
-    y = round_to(0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476)), loaded.dtype)
+    y = round_to(gelu(y), loaded.dtype)
     store_row(y, row, diagonal, clip, codes, scales, lowest, highest, width, BLOCK)
 
 
@@ -105,7 +133,7 @@ def gelu_quantize(
     clip: Tensor | None = None,  # [2]
     diagonal: Tensor | None = None,  # [K]
 ) -> tuple[Tensor, Tensor]:
-    """Codes [M, K] int8 and scales [M] of GELU(x) in its erf form, computed in fp32; see ``quantize_tokens``.
+    """Codes [M, K] int8 and scales [M] of GELU(x) in its erf form, within 5e-7; see ``quantize_tokens``.
 
     Raises ValueError where shapes, types, layouts or the code range are not as said there.
     """

@@ -19,20 +19,34 @@ from fgq_bench.kernels.triton.common import on_device
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)  # what the decorators below go by, too
 WIDEST = 8192  # elements of a row that a program can hold
+# Two values at once, on the arithmetic units: the compiler's conversion of one runs at a quarter of their rate or less.
+ROUND_PAIR = tl.constexpr(
+    "{ .reg .b32 pair; cvt.rn.bf16x2.f32 pair, $3, $2; shl.b32 $0, pair, 16; and.b32 $1, pair, 0xFFFF0000; }"
+)
 
 
 # ``tl.max`` and the like are jitted functions themselves: an interpreted kernel cannot call them in a process that
 # imported Triton before TRITON_INTERPRET was set, as the test suite does. ``tl.reduce`` works in both.
 @triton.jit
+def _larger(a: tl.tensor, b: tl.tensor) -> tl.tensor:
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _smaller(a: tl.tensor, b: tl.tensor) -> tl.tensor:
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def row_max(y: tl.tensor) -> tl.tensor:
-    """Largest element [] of ``y``."""
-    return tl.reduce(y, None, tl.standard._elementwise_max)
+    """Largest element [] of ``y``; NaN where one is, as in torch."""
+    return tl.reduce(y, None, _larger)
 
 
 @triton.jit
 def row_min(y: tl.tensor) -> tl.tensor:
-    """Smallest element [] of ``y``."""
-    return tl.reduce(y, None, tl.standard._elementwise_min)
+    """Smallest element [] of ``y``; NaN where one is, as in torch."""
+    return tl.reduce(y, None, _smaller)
 
 
 @triton.jit
@@ -48,19 +62,28 @@ def round_to(y: tl.tensor, dtype: tl.constexpr) -> tl.tensor:
         bits = y.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
         return bits.to(tl.float32, bitcast=True)
+    if dtype == tl.bfloat16:
+        return tl.inline_asm_elementwise(ROUND_PAIR, "=r,=r,r,r", [y], tl.float32, True, 2)
     return y.to(dtype).to(tl.float32)
 
 
 @triton.jit
-def row_scale(y: tl.tensor, clip: tl.tensor, highest: tl.constexpr) -> tl.tensor:
-    """Scale [] of one row ``y`` (fp32, any shape, padding 0) as ``grid.symmetric_scale``; ``clip`` [2] or None."""
+def row_scale(y: tl.tensor, clip: tl.tensor, highest: tl.constexpr, unit: tl.tensor = None) -> tl.tensor:
+    """Scale [] of one row ``y`` (fp32, any shape, padding 0) as ``grid.symmetric_scale``; ``clip`` [2] or None.
+
+    Elements are in units of ``unit``, if that is given.
+
+    A NaN in the row makes its scale NaN, and so the layer's output: codes could not tell.
+    """
     if clip is None:
         largest = row_max(tl.abs(y))
     else:
-        low = tl.minimum(row_min(y), 0.0) * tl.load(clip).to(tl.float32)
-        high = tl.maximum(row_max(y), 0.0) * tl.load(clip + 1).to(tl.float32)
-        largest = tl.maximum(-low, high)
-    return tl.div_rn(tl.maximum(largest, 1e-5), tl.full([], highest, tl.float32))
+        low = _smaller(row_min(y), 0.0) * tl.load(clip).to(tl.float32)
+        high = _larger(row_max(y), 0.0) * tl.load(clip + 1).to(tl.float32)
+        largest = _larger(-low, high)
+    if unit is not None:
+        largest *= unit
+    return tl.div_rn(_larger(largest, 1e-5), tl.full([], highest, tl.float32))
 
 
 @triton.jit
@@ -81,14 +104,36 @@ def divide(y: tl.tensor, scale: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def row_codes(y: tl.tensor, scale: tl.tensor, lowest: tl.constexpr, highest: tl.constexpr) -> tl.tensor:
+def row_codes(
+    y: tl.tensor, scale: tl.tensor, clip: tl.tensor, lowest: tl.constexpr, highest: tl.constexpr
+) -> tl.tensor:
     """Codes (int8) of ``y`` (fp32): clamp(round_half_even(y / scale)).
 
-    ``y`` is clamped instead of the quotient: at the ends both round to the same integer, and nothing overflows. Adding
-    1.5 * 2^23 rounds half to even at the last bit of the sum, whose low byte is the code in two's complement.
+    ``y`` is clamped instead of the quotient: at the ends both round to the same integer, and nothing overflows. Where
+    no ``clip`` cuts the range off, the scale is that of the largest element, and nothing lies outside.
     """
-    clamped = tl.minimum(tl.maximum(y, scale * lowest), scale * highest)
-    return (divide(clamped, scale) + 12582912.0).to(tl.int32, bitcast=True).to(tl.int8)
+    if clip is not None:
+        y = tl.minimum(tl.maximum(y, scale * lowest), scale * highest)
+    return rounded(divide(y, scale))
+
+
+@triton.jit
+def near_codes(
+    y: tl.tensor, reciprocal: tl.tensor, clip: tl.tensor, lowest: tl.constexpr, highest: tl.constexpr
+) -> tl.tensor:
+    """``row_codes`` by a multiplication: a quotient next to a half may round to the other side."""
+    if clip is None:
+        return rounded(y * reciprocal)
+    return rounded(tl.minimum(tl.maximum(y * reciprocal, lowest), highest))
+
+
+@triton.jit
+def rounded(y: tl.tensor) -> tl.tensor:
+    """``y`` (fp32, at most 2^21) rounded half to even, as int8.
+
+    Adding 1.5 * 2^23 rounds at the last bit of the sum, whose low byte is the code in two's complement.
+    """
+    return (y + 12582912.0).to(tl.int32, bitcast=True).to(tl.int8)
 
 
 @triton.jit
@@ -110,7 +155,7 @@ def store_row(
     if diagonal is not None:
         y *= tl.load(diagonal + columns, mask, 0.0).to(tl.float32)
     scale = row_scale(y, clip, highest)
-    tl.store(codes + row * width + columns, row_codes(y, scale, lowest, highest), mask)
+    tl.store(codes + row * width + columns, row_codes(y, scale, clip, lowest, highest), mask)
     tl.store(scales + row, scale)
 
 

@@ -14,13 +14,16 @@ from torch import Tensor
 from fgq_bench.kernels.triton.epilogue import store_rounded
 
 PROGRAMS = 256  # about two per multiprocessor of a large GPU; a constant, so that results do not depend on the GPU
+LEAST = (
+    512  # bytes of a row that are worth a program of their own: the second kernel costs about as much as reading them
+)
 BLOCK = 256
 
 
 def split(size: int, step: int, tiles: int) -> tuple[int, int]:
     """Columns (in bytes, a multiple of ``step``) for one program, and programs per tile, of rows of ``size`` bytes."""
     steps = triton.cdiv(size, step)
-    share = triton.cdiv(steps, max(1, min(PROGRAMS // tiles, steps)))
+    share = max(triton.cdiv(steps, max(1, min(PROGRAMS // tiles, steps))), min(steps, triton.cdiv(LEAST, step)))
     return share * step, triton.cdiv(steps, share)
 
 

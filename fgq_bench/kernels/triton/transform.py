@@ -2,7 +2,9 @@
 
 Factors are fp16, and so is everything that the tensor cores multiply: fp32 values are cut into a high and a low fp16
 part (22 bits), products add up in fp32. Powers of two keep the parts in fp16's range: each row is scaled by its own
-largest element before the first product, and by a bound from ``left`` before the second.
+largest element, and by a bound from ``left`` on what the first product makes of it. They are never multiplied back
+into the elements, only into the row's scale. Codes are products with a reciprocal, not quotients: what they are of is
+not exact to the last bit either.
 """
 
 # mypy: allow-untyped-decorators
@@ -18,15 +20,18 @@ from fgq_bench.kernels.triton.common import on_device
 from fgq_bench.kernels.triton.quantize import (
     check_rows,
     check_vectors,
+    near_codes,
     round_to,
-    row_codes,
     row_max,
     row_scale,
     row_sum,
 )
+from fgq_bench.kernels.triton.tiles import generation
 
 LARGEST_FACTOR = 128  # a factor stays in shared memory or registers
-WARPS_PER_PROCESSOR = 16  # programs loop over rows, so that factors are read once; this many warps hide the loads
+# Programs loop over rows, so that factors are read once; so many warps of a multiprocessor run at once, by registers.
+WARPS_PER_PROCESSOR = 12
+TIGHT_WARPS, TIGHT_REGISTERS = 16, 128
 
 
 @triton.jit
@@ -70,20 +75,30 @@ def transform_row(
     right: tl.tensor,
     left_up: tl.tensor,
     left_down: tl.tensor,
-    factor: tl.constexpr,
     EXACT: tl.constexpr,
 ) -> tl.tensor:
-    """``factor`` * left^T y right for one row ``y``; a factor of None is the identity."""
+    """left^T y right for one row ``y``, and what to multiply it with; a factor of None is the identity."""
     up, down = to_range(row_max(tl.abs(y)))
-    y = y * up
+    y = y * (up * left_up)
     if left is None:
         y = dot_right(y, right, EXACT)
     else:
         y = dot_left(left, y, EXACT)
         if right is not None:
-            y = dot_right(y * left_up, right, False)
-            down = down * left_down
-    return y * (down * factor)
+            y = dot_right(y, right, False)
+    return y, down * left_down
+
+
+@triton.jit
+def balanced(left: tl.tensor) -> tl.tensor:
+    """``left`` (fp16, transposed), what to multiply rows with before it, and both undone.
+
+    Rows below 2^15 stay below it. A small factor grows, a large one leaves it to the rows: neither passes fp16's range.
+    """
+    up, down = to_range(row_max(row_sum(tl.abs(left.to(tl.float32)), 1)))
+    up, down = up * 0.000030517578125, down * 32768.0  # 2^15
+    grown = (left.to(tl.float32) * tl.maximum(up, 1.0)).to(tl.float16)
+    return grown, tl.minimum(up, 1.0), down
 
 
 @triton.jit
@@ -128,8 +143,8 @@ def transform_kernel(
         right_block = load_factor(right, B, BLOCK_B, False)
     if left is not None:
         left_block = load_factor(left, A, BLOCK_A, True)
-        left_up, left_down = to_range(row_max(row_sum(tl.abs(left_block.to(tl.float32)), 1)))
-        left_up, left_down = left_up * 0.000030517578125, left_down * 32768.0  # 2^15: a row is below that already
+        if right is not None:
+            left_block, left_up, left_down = balanced(left_block)
     width = tl.full([], A * B, tl.int64)  # offsets may pass 2^31
     row = tl.program_id(0)
     loaded = tl.load(x + width * row + at, inside, 0.0)
@@ -137,14 +152,17 @@ def transform_kernel(
         y = load_row(loaded, signs, before, at, inside)
         following = row + tl.num_programs(0)  # loaded while this row is worked on
         loaded = tl.load(x + width * following + at, inside & (following < rows), 0.0)
-        y = transform_row(y, left_block, right_block, left_up, left_down, factor, EXACT)
+        y, unit = transform_row(y, left_block, right_block, left_up, left_down, EXACT)
+        unit = unit * factor
         if after is not None:
             y *= tl.load(after + at, inside, 0.0).to(tl.float32)
         if scales is None:
-            tl.store(out + width * row + at, round_to(y, out.dtype.element_ty).to(out.dtype.element_ty), inside)
+            y = round_to(y * unit, out.dtype.element_ty)
+            tl.store(out + width * row + at, y.to(out.dtype.element_ty), inside)
         else:
-            scale = row_scale(y, clip, highest)
-            tl.store(out + width * row + at, row_codes(y, scale, lowest, highest), inside)
+            scale = row_scale(y, clip, highest, unit)
+            codes = near_codes(y, tl.div_rn(unit, scale), clip, lowest, highest)
+            tl.store(out + width * row + at, codes, inside)
             tl.store(scales + row, scale)
         row = following
 
@@ -170,26 +188,33 @@ def transform_rows(
     check_rows(x, *limits)
     check_vectors(x, clip=clip, before=before, after=after, signs=signs)
     a, b = _sizes(x, left, right)
-    options = block_launch(a, b)
+    options = block_launch(a, b, generation(x.device), plain=clip is None and before is None)
     if len(x):
         with on_device(x):
-            transform_kernel[(_programs(x, options["num_warps"]),)](
+            transform_kernel[(_programs(x, options),)](
                 x, signs, before, left, right, after, clip, out, scales, len(x), factor, a, b,
                 lowest=limits[0], highest=limits[1], EXACT=before is None and x.dtype != torch.float32, **options,
             )  # fmt: skip
 
 
-def block_launch(a: int, b: int) -> dict[str, int]:
-    """Launch settings for rows of a * b: padded factors, 32 elements per thread, loads ahead by hand (no stages)."""
+def block_launch(a: int, b: int, generation: int, *, plain: bool) -> dict[str, int]:
+    """Launch settings for rows of a * b: padded factors, 32 elements per thread, loads ahead by hand (no stages).
+
+    On Hopper the code for blocks of 32 x 32 and 64 x 64, ``plain`` (no clip, no diagonal before), needs a few registers
+    more than would let 16 warps run at once, and can spare them; all else would spill.
+    """
     block_a, block_b = (max(16, triton.next_power_of_2(size)) for size in (a, b))
     warps = min(max(block_a * block_b // 1024, 1), 8)
-    return {"BLOCK_A": block_a, "BLOCK_B": block_b, "num_warps": warps, "num_stages": 1}
+    settings = {"BLOCK_A": block_a, "BLOCK_B": block_b, "num_warps": warps, "num_stages": 1}
+    tight = plain and generation >= 90 and block_a == block_b and block_a in (32, 64)
+    return settings | ({"maxnreg": TIGHT_REGISTERS} if tight else {})
 
 
-def _programs(x: Tensor, warps: int) -> int:
+def _programs(x: Tensor, options: dict[str, int]) -> int:
     """How many programs share the rows of ``x``; off the GPU few, so that programs loop there as well."""
     processors = torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1
-    return min(len(x), processors * WARPS_PER_PROCESSOR // warps)
+    warps = TIGHT_WARPS if "maxnreg" in options else WARPS_PER_PROCESSOR
+    return min(len(x), processors * max(warps // options["num_warps"], 1))
 
 
 def _sizes(x: Tensor, left: Tensor | None, right: Tensor | None) -> tuple[int, int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 pytest.importorskip("triton", reason="the Triton kernels need triton (pip install fgq-bench[gpu])")
 
+from fgq_bench.kernels.cuda.cutlass import CutlassInt4, CutlassInt8, OnCutlass
 from fgq_bench.kernels.cuda.int4 import CudaInt4
 from fgq_bench.kernels.cuda.int8 import CudaInt8
 from fgq_bench.kernels.cuda.weight_only import CudaInt4Weight
+from fgq_bench.kernels.cutlass import int8_gemm
 from fgq_bench.kernels.kernel import Codes, IntegerKernel
 from fgq_bench.kernels.reference import execute, input_codes
 from fgq_bench.quant.linear import QuantLinear
@@ -56,6 +60,28 @@ def test_integer_layers_equal_the_reference(
         assert torch.equal(found, expected)
     else:  # Triton's interpreter cuts bf16 off instead of rounding it
         assert ((found.float() - expected.float()).abs() <= expected.float().abs() * 2**-7).all()
+
+
+@pytest.mark.parametrize(("kernel", "text"), [(CutlassInt8, "w8a8"), (CutlassInt4, "w4a4"), (CutlassInt4, "w4a8")])
+def test_cutlass_multiplies_many_tokens_and_triton_few(
+    device: torch.device, kernel: type[OnCutlass], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is replaced by the formula; what it is handed are codes of one byte."""
+    calls: list[torch.Size] = []
+
+    def product(codes: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor, dtype: Any) -> Tensor:
+        calls.append(codes.shape)
+        assert weight.dtype == torch.int8 and weight.shape == (OUT, WIDTH)
+        return ((codes.double() @ weight.double().T).float() * weight_scale * scale[:, None] + bias).to(dtype)
+
+    monkeypatch.setattr(int8_gemm, "int8_linear", product)
+    linear, x = layer(text, device), inputs(device)
+    placed = kernel(linear)
+    assert torch.equal(placed(x), execute(x, linear)) and not calls
+    monkeypatch.setattr(kernel, "few_tokens", 9)
+    assert torch.equal(placed(x), execute(x, linear)) and calls == [(10, WIDTH)]
+    half = placed.quantize(x.half(), torch.float16)
+    assert placed.multiply(half).dtype == torch.float16 and len(calls) == 1, "no such output: Triton's"
 
 
 @pytest.mark.parametrize("kind", ["hadamard", "kronecker", "scaled", "behind"])

@@ -16,6 +16,7 @@ from fgq_bench.quant.scheme import Scheme
 pytest.importorskip("triton", reason="the Triton kernels need triton (pip install fgq-bench[gpu])")
 from fgq_bench.kernels.triton import splitting
 from fgq_bench.kernels.triton.dequantize import dequantize_int4, dequantize_int8
+from fgq_bench.kernels.triton.expand import expand_int4
 from fgq_bench.kernels.triton.int4_gemm import int4_linear, int4_sums
 from fgq_bench.kernels.triton.int8_gemm import int8_linear, int8_sums
 from fgq_bench.kernels.triton.packing import pack_int4, unpack_int4
@@ -135,6 +136,7 @@ def test_weight_only_equals_the_formula(
     dtype: torch.dtype, programs: int, device: torch.device, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(splitting, "PROGRAMS", programs)
+    monkeypatch.setattr(splitting, "LEAST", 1)
     tokens, channels, width = size
     x, codes, bias = torch.randn(tokens, width).to(dtype), integers(channels, width, bits=bits), torch.randn(channels)
     scale, zero = grid(channels, width, group_size, zeros)
@@ -146,6 +148,13 @@ def test_weight_only_equals_the_formula(
         y = weight_only_linear(x.to(device), weight.to(device), *rest, packed=packed).cpu()
         assert y.dtype == dtype
         torch.testing.assert_close(y.double(), truth, rtol=error, atol=1e-3)
+
+
+def test_columns_are_split_where_a_program_has_enough_to_read() -> None:
+    """VGGT's linears at one token, in bytes of a packed row: qkv has tiles enough, proj is too short, fc2 is split."""
+    assert [splitting.split(*shape) for shape in ((512, 128, 96), (512, 128, 32), (2048, 128, 32))] == [
+        (512, 1), (512, 1), (512, 4),
+    ]  # fmt: skip
 
 
 def test_weight_only_of_many_tokens(device: torch.device) -> None:
@@ -162,6 +171,12 @@ def test_packing_keeps_every_code() -> None:
     assert packed.shape == (16, 256)
     assert torch.equal(unpack_int4(packed, 272), codes)
     assert packed[0, 5] == (int(codes[0, 5]) & 15) | (int(codes[0, 133]) & 15) << 4
+
+
+@pytest.mark.parametrize("columns", [256, 272, 16])
+def test_expanded_codes_are_the_packed_ones(columns: int, device: torch.device) -> None:
+    codes = integers(48, columns, bits=4)
+    assert torch.equal(expand_int4(pack_int4(codes).to(device), columns).cpu(), codes)
 
 
 def test_no_tokens_give_no_rows(device: torch.device) -> None:

@@ -18,6 +18,7 @@ from fgq_bench.quant.transforms import Diagonal
 
 pytest.importorskip("triton", reason="the Triton kernels need triton (pip install fgq-bench[gpu])")
 from fgq_bench.kernels.triton import quantize
+from fgq_bench.kernels.triton.hadamard import hadamard_quantize
 from fgq_bench.kernels.triton.producers import gelu_quantize, layer_norm_quantize
 from fgq_bench.kernels.triton.quantize import quantize_tokens
 
@@ -131,6 +132,37 @@ def test_gelu_is_fused(device: torch.device, tokens: int, width: int, clip: Tens
     x, diagonal = rows(tokens, width, dtype), torch.rand(width) + 0.5
     found = run(gelu_quantize, device, x, -8, 7, clip, diagonal)
     assert_near(found, reference(F.gelu(x.float()).to(dtype), 4, clip, diagonal))
+
+
+def test_gelu_is_within_a_thousandth_of_a_code(device: torch.device) -> None:
+    """Rows whose largest outputs are 8, 3, 0.17 (negative inputs alone) and 1e-3: each has steps of its own."""
+    ranges = [(-8, 8), (-6, 3), (-8, 0), (-0.002, 0.002)]
+    x = torch.stack([torch.linspace(low, high, 4096) for low, high in ranges])
+    exact = F.gelu(x.double())
+    codes, scale = run(gelu_quantize, device, x, -128, 127)
+    scale = scale[:, None].double()
+    torch.testing.assert_close(scale, exact.abs().amax(1, keepdim=True) / 127, rtol=1e-5, atol=0)
+    assert ((codes * scale - exact).abs() / scale).max() <= 0.5 + 1e-3
+    differ = (codes.double() - (exact / scale).round()).abs()
+    assert differ.max() <= 1 and differ.mean() <= 3e-4
+
+
+@pytest.mark.parametrize("clip", [None, CLIP], ids=["whole", "clipped"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_nan_shows_in_the_scale_of_its_row_alone(
+    device: torch.device, dtype: torch.dtype, clip: Tensor | None
+) -> None:
+    x = rows(6, 192, dtype)
+    x[5, 7] = torch.nan
+    ones = torch.ones(192, dtype=dtype)
+    for function, arguments in (
+        (quantize_tokens, (-8, 7, clip)),
+        (gelu_quantize, (-8, 7, clip)),
+        (layer_norm_quantize, (ones, ones, 1e-5, -8, 7, clip)),
+        (hadamard_quantize, (ones.to(torch.int8), -8, 7, clip)),
+    ):
+        scale = run(function, device, x, *arguments)[1]
+        assert scale.isnan().tolist() == [False] * 5 + [True], function
 
 
 def assert_near(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:

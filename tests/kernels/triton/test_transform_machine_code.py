@@ -24,11 +24,12 @@ KERNELS: dict[str, tuple[str, dict[str, str]]] = {  # module and kernel, its arg
     "hadamard": ("transform:transform_kernel", TRANSFORM | {"signs": "*i8"}),
     "hadamard alone": ("transform:transform_kernel", TRANSFORM | {"signs": "*i8", "out": "*bf16", "scales": ""}),
     "kronecker": ("transform:transform_kernel", TRANSFORM | {"before": "*fp32", "clip": "*fp32"}),
+    "kronecker plain": ("transform:transform_kernel", TRANSFORM),
     "left factor": ("transform:transform_kernel", TRANSFORM | {"right": ""}),
 }
 
 
-def constants(kernel: Any, pointers: dict[str, str], width: int) -> dict[str, Any]:
+def constants(kernel: Any, pointers: dict[str, str], width: int, generation: int) -> dict[str, Any]:
     """What the launch code passes besides tensors; launch options are among it."""
     from fgq_bench.kernels.triton.quantize import row_launch
     from fgq_bench.kernels.triton.transform import block_launch
@@ -38,7 +39,11 @@ def constants(kernel: Any, pointers: dict[str, str], width: int) -> dict[str, An
         return common | row_launch(width)
     a = 16 if "right" not in pointers else int(width**0.5)
     b = width // a
-    return common | {"factor": width**-0.5, "A": a, "B": b, "EXACT": "before" not in pointers} | block_launch(a, b)
+    return (
+        common
+        | {"factor": width**-0.5, "A": a, "B": b, "EXACT": "before" not in pointers}
+        | block_launch(a, b, generation, plain=not {"clip", "before"} & pointers.keys())
+    )
 
 
 def compiled(kernel: Any, pointers: dict[str, str], width: int, generation: int) -> Any:
@@ -47,12 +52,12 @@ def compiled(kernel: Any, pointers: dict[str, str], width: int, generation: int)
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    values, names = constants(kernel, pointers, width), kernel.arg_names
+    values, names = constants(kernel, pointers, width, generation), kernel.arg_names
     signature = {name: pointers.get(name, "constexpr") for name in names}
     fixed = {(index,): values.get(name) for index, name in enumerate(names) if name not in pointers}
     aligned = [(index,) for index, name in enumerate(names) if signature[name].startswith("*")]
     source = ASTSource(kernel, signature, fixed, {index: [["tt.divisibility", 16]] for index in aligned})
-    options = {name: value for name, value in values.items() if name.startswith("num_")}
+    options = {name: value for name, value in values.items() if name.startswith("num_") or name == "maxnreg"}
     return triton.compile(source, target=GPUTarget("cuda", generation, 32), options=options)
 
 
