@@ -32,7 +32,7 @@ def steps(store: str, scratch: str, output: str) -> list[Step]:
     few = ("--subject", "layers", "-b", "w4a16", "-b", "w4a16g128")
     return [
         Step("machine", 60, (sys.executable, "-m", "tests.gpu.machine"), timed=False),
-        Step("kernel-tests", 150, (*PYTEST, "tests/kernels/triton", "-n", "4"), timed=False),
+        Step("kernel-tests", 150, (*PYTEST, "tests/kernels/triton", "tests/kernels/test_cutlass.py", "-n", "4"), timed=False),
         Step("latency-tests", 120, (*PYTEST, "tests/latency", "tests/kernels/test_placement.py", "-n", "2"), timed=False),
         Step(
             "parity", 120,
@@ -44,6 +44,7 @@ def steps(store: str, scratch: str, output: str) -> list[Step]:
         Step("compile-networks", 120, latency(scratch, "--subject", "blocks", *networks, "--frames", "1", "--seconds", "0.01"), timed=False),
         Step("layers", 120, latency(store, *layers, "--tokens", "13740", "--tokens", "1374", "--seconds", "0.4")),
         Step("aggregator", 120, latency(store, "--subject", "aggregator", *networks, "--frames", "1", "--frames", "2", "--frames", "10", "--seconds", "1.5")),
+        Step("tiles", 40, (sys.executable, "-m", "tests.gpu.tiles")),
         Step("few-tokens", 45, latency(store, *few, "--tokens", "1", "--tokens", "16", "--tokens", "64", "--seconds", "0.2")),
         Step("training", 60, (sys.executable, "-m", "tests.gpu.training_speed", output)),
         Step("blocks-model", 90, latency(store, "--subject", "blocks", "--subject", "model", *networks, "--frames", "1", "--frames", "2", "--seconds", "1")),

@@ -14,7 +14,7 @@ import torch
 from fgq_bench.models.training.tiny_models import TINY_MODELS
 from fgq_bench.models.training.trainer import Trainer
 
-SECONDS = 25.0  # of steps, after the first ones
+SECONDS = 15.0  # of steps, after the first ones
 NETWORKS = ("vggt-tiny.v2", "pi3-tiny.v2")
 
 
