@@ -23,7 +23,6 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_factors
 
 BASELINE = "bf16"
-SUBJECTS = ("layers", "blocks", "aggregator", "model")
 BF16 = torch.bfloat16
 RunOf = Callable[[AlternatingModel, int, int], Callable[[], object]]  # of a model, frames and pixels
 

@@ -137,6 +137,13 @@ class Quantizer(ABC):
         """Whether these options leave anything random, for a method whose card says that it is; else it runs once."""
         return True
 
+    @property
+    def uniform(self) -> bool:
+        """Whether, with these options, every target becomes a linear at the scheme asked for. Override it where some
+        stay float or get other bits: an artefact that does so is refused otherwise.
+        """
+        return True
+
     @abstractmethod
     def quantize(self, job: Job) -> QuantizedModel:
         """Compile ``job.model``; targets that are left out stay float."""
