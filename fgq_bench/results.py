@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +93,12 @@ class Result:
         """Raise UserError where a value is not what results of this kind hold."""
         check(KINDS[self.kind], self.values(), where)
 
+    def covers(self, sequences: Sequence[str]) -> bool:
+        """Whether every one of ``sequences`` was scored, in this order, or skipped; and no other."""
+        skipped = {each["sequence"] for each in self.skipped}
+        scored = [name for name in sequences if name not in skipped]
+        return skipped <= set(sequences) and [row["sequence"] for row in self.sequences] == scored
+
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last.
 
@@ -160,8 +166,11 @@ class Store:
                 self._named.add(path)
         return found
 
-    def get(self, expected: Result) -> Result | None:
-        """The stored result of a cell, None if there is none or it is damaged: then it is made again."""
+    def get(self, expected: Result, sequences: Sequence[str] | None = None) -> Result | None:
+        """The stored result of a cell, None if there is none or it is damaged: then it is made again.
+
+        ``sequences``: those that an accuracy result must have scored or skipped, in order.
+        """
         path = self.root / expected.path()
         if not path.is_file():
             return None
@@ -169,6 +178,9 @@ class Store:
             stored = self.read(path)
         except UserError as error:
             _log.warning("%s", error)
+            return None
+        if sequences is not None and stored.status == "ok" and not stored.covers(sequences):
+            _log.warning("%s: key 'sequences': not those of the data set; left out", path)
             return None
         return stored if stored.key == expected.key else None
 

@@ -120,7 +120,7 @@ def split_pending(
             if cell.key in seen:
                 continue
             seen.add(cell.key)
-            stored = store.get(cell) if overwrite != "always" else None
+            stored = store.get(cell, run.dataset.sequences()) if overwrite != "always" else None
             if stored is None or (overwrite == "failed" and not _stands(stored, run, on_bad_data)):
                 todo.append(cell)
             else:

@@ -11,12 +11,13 @@ import pydantic
 
 from fgq_bench.errors import UserError
 
-LONGEST = 200  # characters of a message that quotes a file
-Finite = pydantic.FiniteFloat
-Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, pydantic.Field(ge=0)]
-Size = Annotated[int, pydantic.Field(gt=0)]
+LONGEST = 200  # characters of a key or a reason, which quote a file
+LARGEST = 1e100  # of a number, so that sums, squares and quotients of some are finite, too
+Finite = Annotated[float, pydantic.Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Positive = Annotated[float, pydantic.Field(ge=1 / LARGEST, le=LARGEST, allow_inf_nan=False)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Size = Annotated[int, pydantic.Field(gt=0, lt=2**63)]
 
 
 def absent(alias: str | None = None) -> Any:
@@ -55,5 +56,5 @@ def first_fault(error: pydantic.ValidationError) -> str:
     """The first thing that a schema refuses, as ``key 'a.b': what is wrong``, in one line that can be printed."""
     first = error.errors(include_url=False, include_input=False)[0]
     key, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    line = f"key {key!r}: {reason}" if key else reason
-    return (line if line.isprintable() else repr(line)[1:-1])[:LONGEST]
+    reason = reason if reason.isprintable() else repr(reason)
+    return f"key {key[:LONGEST]!r}: {reason[:LONGEST]}" if key else reason[:LONGEST]

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import from_json
 from torch import Tensor
 
 from fgq_bench.cards import DatasetCard, content_root, load_card
@@ -17,6 +19,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.schema import Schema, absent, check
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -81,8 +84,47 @@ class Manifest:
         }
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, self.to_dict())
+        """Write as JSON; raises UserError for what ``load_manifest`` would refuse."""
+        values = self.to_dict()
+        check(ManifestFile, values, str(path))
+        write_json(path, values)
+
+
+def _dataset_name(name: str) -> str:
+    """Data sets are those of this project's cards: a file that is passed on must not bring in a card, which names code."""
+    if not is_file_name(name) or name.endswith(".toml"):
+        raise ValueError(f"{name!r} is not the name of a data set")
+    return name
+
+
+def _clip(values: list[Any]) -> list[Any]:
+    texts = [*values[:2], *values[2]] if len(values) == 3 and isinstance(values[2], list) else [None]
+    if not all(isinstance(text, str) and text.isprintable() for text in texts) or len(texts) == 2:
+        raise ValueError("[data set, sequence, [frame, ...]] is expected")
+    _dataset_name(values[0])
+    return values
+
+
+DatasetName = Annotated[str, AfterValidator(_dataset_name)]
+Fingerprint = Annotated[str, Field(pattern=r"^(?:[^:/\\]+:)?[0-9a-f]{12}$")]  # see ``fingerprint``
+
+
+class ManifestFile(Schema):
+    """A manifest as it is stored."""
+
+    name: str
+    sampler: str
+    seed: int
+    hash: str
+    sources: dict[DatasetName, Fingerprint]
+    clips: Annotated[list[Annotated[list[Any], AfterValidator(_clip)]], Field(min_length=1)]
+    selection: dict[str, Any] = absent()
+
+    @model_validator(mode="after")
+    def _every_source_is_pinned(self) -> Self:
+        if missing := [dataset for dataset, *_ in self.clips if dataset not in self.sources]:
+            raise ValueError(f"key 'sources': {missing[0]!r} is missing, which a clip is of")
+        return self
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -129,31 +171,16 @@ def load_manifest(name: str) -> Manifest:
     if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        manifest = _manifest(values)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
-    if values.get("hash") != manifest.hash:
-        raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
-    if not manifest.clips:
-        raise UserError(f"{path}: no clips")
-    return manifest
-
-
-def _manifest(values: Any) -> Manifest:
-    """The manifest of a file's content; raises KeyError, TypeError, ValueError or AttributeError for another's.
-
-    Data sets are those of this project's cards: a file that is passed on must not bring in a card, which names code.
-    """
+        values = from_json(path.read_bytes(), allow_inf_nan=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a calibration manifest ({error})") from None
+    check(ManifestFile, values, f"{path}: not a calibration manifest")
     clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
-    sources, selection = tuple(values["sources"].items()), dict(values.get("selection", {}))
-    texts = [values["name"], values["sampler"], *(text for source in sources for text in source)]
-    texts += [text for clip in clips for text in (clip.dataset, clip.sequence, *clip.frames)]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(values["seed"], int):
-        raise TypeError("names are texts, the seed is a whole number")
-    if foreign := [c.dataset for c in clips if not is_file_name(c.dataset) or c.dataset.endswith(".toml")]:
-        raise ValueError(f"{foreign[0]!r} is not the name of a data set")
-    return Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
+    sources, selection = tuple(values["sources"].items()), values.get("selection", {})
+    manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
+    if values["hash"] != manifest.hash:
+        raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
+    return manifest
 
 
 class CalibrationClips:

@@ -10,7 +10,7 @@ from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.header import FLOAT_TARGETS
 from fgq_bench.quant.linear import PARTS, fused_part
 from fgq_bench.quant.scheme import Scheme
-from fgq_bench.quant.scopes import target_linears
+from fgq_bench.quant.scopes import SCOPES, target_linears
 
 
 def replaced(quantized: QuantizedModel) -> dict[str, set[str]]:
@@ -51,6 +51,8 @@ def _check_targets(quantized: QuantizedModel, model: ReconstructionModel, path: 
     if Scheme.parse(quantized.header["scheme"]).is_float:
         return
     scope, own = quantized.header["scope"], replaced(quantized)
+    if scope not in SCOPES:
+        raise UserError(f"{path}: key 'header.scope': {scope!r} is none of {', '.join(SCOPES)}")
     targets = target_linears(model, scope)
     if foreign := [name for name in own if name not in targets]:
         raise UserError(f"{path}: layer {foreign[0]!r} is none of scope {scope} of {type(model).__name__}")

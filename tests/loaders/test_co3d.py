@@ -281,7 +281,11 @@ def put(value: Any, *keys: Any) -> Any:
     ("path", "change", "message"),
     [
         ("car/frame_annotations.jgz", remove(0, "viewpoint"), "key 'viewpoint': Field required"),
-        ("car/frame_annotations.jgz", put("ndc", 0, "viewpoint", "intrinsics_format"), "'viewpoint.intrinsics_format': Input should be 'ndc_isotropic'"),
+        (
+            "car/frame_annotations.jgz",
+            put("ndc", 0, "viewpoint", "intrinsics_format"),
+            "'viewpoint.intrinsics_format': Input should be 'ndc_isotropic'",
+        ),
         ("car/frame_annotations.jgz", remove(0, "viewpoint", "R", 1), "key 'viewpoint.R': 9 numbers"),
         ("car/frame_annotations.jgz", put(None, 0, "viewpoint", "T"), "key 'viewpoint.T': 3 numbers are expected"),
         ("car/frame_annotations.jgz", put("far", 0, "viewpoint", "focal_length"), "'viewpoint.focal_length': 2 num"),
@@ -289,7 +293,11 @@ def put(value: Any, *keys: Any) -> Any:
         ("car/frame_annotations.jgz", put({}, 0, "depth"), "key 'depth.scale_adjustment': Field required"),
         ("car/frame_annotations.jgz", put(77, 0, "frame_number"), "no frame 0 of 30_2_3, which the set list has"),
         ("car/frame_annotations.jgz", put(3, 0), "frame_annotations.jgz: Input should be a valid dict"),
-        ("car/frame_annotations.jgz", put(10**400, 0, "viewpoint", "T", 0), "key 'viewpoint.T': 3 numbers are expected"),
+        (
+            "car/frame_annotations.jgz",
+            put(10**400, 0, "viewpoint", "T", 0),
+            "key 'viewpoint.T': 3 numbers are expected",
+        ),
         ("car/frame_annotations.jgz", put(0.5, 0, "frame_number"), "key 'frame_number': a whole number"),
         ("car/frame_annotations.jgz", put("a\0b", 0, "sequence_name"), "key 'sequence_name': .* cannot be printed"),
         ("car/sequence_annotations.jgz", put("good", 0, "viewpoint_quality_score"), "'viewpoint_quality_score': 1 n"),
