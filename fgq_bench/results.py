@@ -85,6 +85,8 @@ class Result:
             raise UserError(f"{where}: key 'kind': one of {', '.join(KINDS)} is expected")
         check(KINDS[kind], values, where)
         result = cls(**values)
+        if not _is_finite(result.conditions):
+            raise UserError(f"{where}: key 'conditions': a number is not finite; delete it and run again")
         if result.key != content_key(result.conditions):
             raise UserError(f"{where}: 'key' is not that of the conditions; delete it and run again")
         return result
@@ -199,6 +201,15 @@ class Store:
         """Every stored result in path order."""
         paths = sorted(self.root.rglob("*.json"))
         return [self.read(path) for path in paths if not path.name.endswith(NOTES)]
+
+
+def _is_finite(values: Any) -> bool:
+    """Whether no number in ``values`` is NaN or infinite."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _stated_digest(path: Path) -> str | None:

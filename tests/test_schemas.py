@@ -88,6 +88,7 @@ CRAFTED: list[tuple[str, Change, str]] = [
     (POSE, at("sequences", to=[]), r"key 'sequences': none has a weight"),
     (POSE, at("bytes", "total", to=0), r"key 'bytes': 'total' must be the sum"),
     (POSE, without("bytes", "total_bf16"), r"key 'bytes': the keys are aa, "),
+    (POSE, at("conditions", "dataset", "options", "x", to=float("inf")), r"key 'conditions': a number is not finite"),
     (POSE, at("conditions", "scheme", to="w5a5"), r"key 'conditions\.scheme': scheme 'w5a5'"),
     (POSE, at("conditions", "task", "name", to="poses"), r"key 'conditions\.task\.name': no task 'poses'"),
     (POSE, at("error", to="none"), r"key 'error': a text where the status is not ok"),
@@ -120,7 +121,8 @@ def test_a_crafted_result_is_refused_in_one_line_with_file_and_key(
     values = committed(pattern)
     path = plant(tmp_path, values)
     change(values)
-    path.write_text(json.dumps(values | {"key": content_key(values["conditions"])}))
+    values["key"] = content_key(values["conditions"])
+    path.write_text(json.dumps(values).replace("Infinity", "1e999"))
     with pytest.raises(UserError, match=message) as caught:
         Store(tmp_path).read(path)
     text = str(caught.value)

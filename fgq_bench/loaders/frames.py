@@ -97,7 +97,8 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
         raise UserError(f"{path}: not a frame list ({error}); {advice}") from None
     if (fault := fault_of(PinnedFile, values)) is not None:
         raise UserError(f"{path}: not a frame list ({fault}); {advice}")
-    rule, stated, frames = values["rule"], values["hash"], values["sequences"]
+    rule, stated = values["rule"], values["hash"]
+    frames: FrameList = values["sequences"]
     if stated != hash_frames(frames):
         raise UserError(f"{path}: key 'hash' is not that of the frames ({hash_frames(frames)[:12]}...): the file was edited")  # fmt: skip
     if rule != rule_of(setting):

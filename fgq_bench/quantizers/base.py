@@ -22,6 +22,9 @@ product, by any backend. Here is a complete method, round to nearest::
   or another rounding rule.
 - ``job.product(linears, overrides)``: the result; ``overrides`` are float tensors that folding has changed.
 
+A method that leaves some targets float, or rounds some to other bits, overrides ``uniform``: the artefact's header then
+lists its exceptions, and an artefact of any other method that has exceptions is refused.
+
 Hyper-parameters are fields of the nested ``Options`` model, filled from the method's card
 (``methods/<name>.toml``), its preset and the user's ``--set KEY=VALUE``::
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from fgq_bench.result_kinds.common import Compilation, Device, ResultSchema
 from fgq_bench.schema import NotNegative, Schema
@@ -30,3 +32,4 @@ class CalibrationResult(ResultSchema):
     kind: Literal["calibration"]
     conditions: Measured
     metrics: dict[str, Cost]
+    sequences: list[Any] = Field(max_length=0)

@@ -93,7 +93,6 @@ class ResultSchema(Schema):
     metrics: dict[str, Any]
     sequences: list[Any]
     bytes: Sizes
-    execution: Any = absent()
     skipped: list[Skipped] = absent()
     schema_number: int = Field(alias="schema")
 

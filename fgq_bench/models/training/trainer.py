@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,6 +26,14 @@ _log = logging.getLogger(__name__)
 Validate = Callable[[AlternatingModel], dict[str, float]]
 EMA_DECAY = 0.99  # a short memory: with 0.998 the average lagged behind the decayed weights at the end
 CLIP_NORM = 1.0
+FOREIGN = (
+    OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, KeyError, TypeError, ValueError,
+)  # fmt: skip
+"""What a damaged or foreign archive makes of reading it."""
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -112,8 +121,8 @@ class Trainer:
             self.step = int(state["step"])
             for name in ("model", "objective", "average", "muon", "adam"):
                 getattr(self, name).load_state_dict(state[name])
-        except Exception as error:  # whatever a damaged or foreign archive makes of it
-            raise UserError(f"{path}: not a checkpoint of this training ({type(error).__name__}); delete it") from None
+        except FOREIGN as error:
+            raise UserError(f"{path}: not a checkpoint of this training ({_first_line(error)}); delete it") from None
         return True
 
     def run(self, validate: Validate, every: int = 250) -> AlternatingModel:
