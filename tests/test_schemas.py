@@ -22,8 +22,9 @@ from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.latency.report import latency_tables
 from fgq_bench.reporting.latency.selection import read_latency
+from fgq_bench.reporting.pace import Pace
 from fgq_bench.reporting.page.page import render_page, sections_of
-from fgq_bench.results import Result, Store, content_key
+from fgq_bench.results import NOTES, Result, Store, content_key
 
 LATEST = content_root() / "reports" / "latest"
 RESULTS = LATEST / "results"
@@ -214,3 +215,12 @@ def test_damaged_facts_are_named_on_the_page_and_left_out(
     assert re.search(message, line)
     assert [name for name in ("fisher", "sensitivity", "validity") if name != named and found[name]] == []
     assert "Left out" in render_page(sections)
+
+
+@pytest.mark.parametrize("seconds", ['"1"', "[]", "-1", "1e999", "NaN", "null"])
+def test_notes_that_are_none_give_no_pace(tmp_path: Path, seconds: str) -> None:
+    store, cell = Store(tmp_path), scored(scored_conditions(), [{}])
+    store.put(cell, {"seconds": 2.0})
+    assert list(Pace.read(store).rates.values()) == [[2.0]]
+    (tmp_path / cell.path()).with_suffix(NOTES).write_text(f'{{"seconds": {seconds}}}')
+    assert Pace.read(store).rates == {}

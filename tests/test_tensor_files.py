@@ -87,6 +87,23 @@ def test_a_damaged_or_misplaced_prediction_is_absent(tmp_path: Path) -> None:
     assert cache.get(keys[0], frozenset({"pose_enc"})) is None
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        SequencePrediction(torch.rand(2, 8)),
+        SequencePrediction(torch.full((2, 9), torch.nan)),
+        SequencePrediction(torch.rand(2, 9), torch.rand(3, 4, 4).half()),
+        SequencePrediction(torch.rand(2, 9), torch.rand(4, 4).half()),
+        SequencePrediction(torch.rand(0, 9)),
+    ],
+    ids=["eight numbers", "NaN", "another number of frames", "no frames", "none"],
+)
+def test_what_is_no_prediction_is_absent(tmp_path: Path, foreign: SequencePrediction) -> None:
+    cache = PredictionCache(tmp_path)
+    cache.put("ab" * 32, foreign)
+    assert cache.get("ab" * 32, frozenset({"pose_enc"})) is None
+
+
 def test_damaged_captured_tensors_are_absent(data: Calibration) -> None:
     data.keep("x", {"a": torch.ones(3)})
     path = next(data.folder.rglob("*.safetensors"))
