@@ -32,7 +32,7 @@ def scored_conditions(task: str = "pose", dataset: str = "rooms", **changes: Any
 def scored(conditions: dict[str, Any], rows: list[dict[str, float]]) -> Result:
     """An accuracy result with these values for its sequences; metrics that are not given are 0."""
     names = [metric.name for metric in TASKS[conditions["task"]["name"]].metrics]
-    sequences = [
+    sequences: list[dict[str, Any]] = [
         {"sequence": str(index), "category": "c", "weight": 1.0, **dict.fromkeys(names, 0.0), **row}
         for index, row in enumerate(rows)
     ]

@@ -116,7 +116,7 @@ def put_network(store: Store, device: dict[str, Any], subject: str, frames: int,
 
 
 def put_accuracy(store: Store, method: str, degrees: float, seed: int = 0, scope: str = "aa") -> None:
-    about = {"model": {"name": "vggt-tiny", "hash": "real"}, "method": {**RTN, "name": method}}
+    about: dict[str, Any] = {"model": {"name": "vggt-tiny", "hash": "real"}, "method": {**RTN, "name": method}}
     conditions = scored_conditions("agreement", **about, scope=scope, seed=seed)
     store.put(scored(conditions, [{"rotation": degrees + 0.1 * i - 0.2} for i in range(5)]), {})
 
