@@ -19,7 +19,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
-from fgq_bench.schema import check
+from fgq_bench.schema import check, fault_of
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -137,7 +137,8 @@ def load_manifest(name: str) -> Manifest:
         values = from_json(path.read_bytes(), allow_inf_nan=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a calibration manifest ({error})") from None
-    check(ManifestFile, values, f"{path}: not a calibration manifest")
+    if (fault := fault_of(ManifestFile, values)) is not None:
+        raise UserError(f"{path}: not a calibration manifest ({fault})")
     clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
     sources, selection = tuple(values["sources"].items()), values.get("selection", {})
     manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)

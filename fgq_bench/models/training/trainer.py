@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,10 +25,6 @@ _log = logging.getLogger(__name__)
 Validate = Callable[[AlternatingModel], dict[str, float]]
 EMA_DECAY = 0.99  # a short memory: with 0.998 the average lagged behind the decayed weights at the end
 CLIP_NORM = 1.0
-FOREIGN = (
-    OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, KeyError, TypeError, ValueError,
-)  # fmt: skip
-"""What a damaged or foreign archive makes of reading it."""
 
 
 def _first_line(error: Exception) -> str:
@@ -121,7 +116,7 @@ class Trainer:
             self.step = int(state["step"])
             for name in ("model", "objective", "average", "muon", "adam"):
                 getattr(self, name).load_state_dict(state[name])
-        except FOREIGN as error:
+        except Exception as error:  # whatever a damaged or foreign archive makes of it: torch does not say which
             raise UserError(f"{path}: not a checkpoint of this training ({_first_line(error)}); delete it") from None
         return True
 
