@@ -17,6 +17,7 @@ from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import choose_precision
 from fgq_bench.predictions import predict
 from fgq_bench.quant.artifact import QuantizedModel
+from fgq_bench.quant.fitting import check_fits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import check_compilable, find_method
 from fgq_bench.tasks.aggregate import summarize
@@ -78,6 +79,7 @@ def load_quantized(path: str | Path, model: NetworkT, backend: str = "reference"
     """
     quantized = QuantizedModel.load(Path(path))
     quantized.check_made_from(model_hash(model), str(path))
+    check_fits(quantized, model, path)
     small, _ = install(quantized, model, find_backend(backend))
     return small
 

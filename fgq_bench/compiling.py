@@ -14,6 +14,8 @@ from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.planning import Run
 from fgq_bench.quant.artifact import QuantizedModel
+from fgq_bench.quant.fitting import check_fits, replaced
+from fgq_bench.quant.header import FLOAT_TARGETS, OTHER_SCHEMES
 from fgq_bench.quant.packing import packed_bytes
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
@@ -38,11 +40,25 @@ def compile_model(
     ``calibration`` is for calibrated methods, and for static schemes: their scales are set once the method is done.
     """
     targets = [] if scheme.is_float else target_linears(model, scope)
-    made = method.quantizer().quantize(Job(model, targets, scheme, seed, header, calibration))
+    quantizer = method.quantizer()
+    made = quantizer.quantize(Job(model, targets, scheme, seed, header, calibration))
+    if exceptions := _exceptions(made, scheme, targets):
+        if quantizer.uniform:
+            raise UserError(f"method {method.label}: its linears have {exceptions}, and its quantizer says uniform")
+        made.header = {**made.header, **exceptions}
     if calibration is not None:
         made.header = {**made.header, "calibrated_on": sorted(calibration.clips.global_names())}
         calibrate_inputs(made, model, calibration.clips, calibration.compute_dtype)
     return made
+
+
+def _exceptions(made: QuantizedModel, scheme: Scheme, targets: list[str]) -> dict[str, list[str]]:
+    """How ``made`` differs from "every target at the scheme", as its header says it."""
+    found = {
+        OTHER_SCHEMES: sorted({str(linear.scheme) for linear in made.linears.values()} - {str(scheme)}),
+        FLOAT_TARGETS: sorted(set(targets) - replaced(made).keys()),
+    }
+    return {key: values for key, values in found.items() if values}
 
 
 def artifact_path(folder: Path, run: Run) -> Path:
@@ -89,10 +105,15 @@ def _stored(path: Path, run: Run) -> QuantizedModel | None:
     """The artefact of this run; None where there is none, it is damaged, or another's lies under its name."""
     if not path.is_file():
         return None
+    expected = json.loads(json.dumps(run.compilation()))
     try:
         stored = QuantizedModel.load(path)
+        if any(stored.header.get(key) != value for key, value in expected.items()):
+            return None
+        check_fits(stored, run.loaded.model, path)
+        if run.method.quantizer().uniform and {OTHER_SCHEMES, FLOAT_TARGETS} & stored.header.keys():
+            raise UserError(f"{path}: it has exceptions from {run.scheme}, which {run.method.label} does not make")
     except UserError as error:
-        _log.warning("%s", error)
+        _log.warning("%s; made again", error)
         return None
-    expected = json.loads(json.dumps(run.compilation()))
-    return stored if all(stored.header.get(key) == value for key, value in expected.items()) else None
+    return stored

@@ -14,6 +14,7 @@ from fgq_bench.tasks.base import SequencePrediction
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
 STORED_DTYPE = {"pose_enc": torch.float32, "depth": torch.float16, "points": torch.float16}
+STORED_SHAPE = {"pose_enc": (None, 9), "depth": (None, None, None), "points": (None, None, None, 3)}  # [frames, ...]
 
 
 @torch.inference_mode()
@@ -52,7 +53,9 @@ class PredictionCache:
         tensors = None if path is None else load_tensors(path, key)
         if tensors is None or not fields <= tensors.keys():
             return None
-        if any(STORED_DTYPE.get(name) != value.dtype for name, value in tensors.items()):
+        if not all(_is_prediction(name, value) for name, value in tensors.items()):
+            return None
+        if len({len(value) for value in tensors.values()}) > 1:
             return None
         return SequencePrediction(**tensors)
 
@@ -63,6 +66,14 @@ class PredictionCache:
             return
         tensors = {name: value for name in STORED_DTYPE if (value := getattr(prediction, name)) is not None}
         save_tensors(path, tensors, key)
+
+
+def _is_prediction(name: str, value: torch.Tensor) -> bool:
+    """Whether a tensor has the type and shape of the field ``name``, and no NaN (see ``predict``)."""
+    if STORED_DTYPE.get(name) != value.dtype or value.ndim != len(STORED_SHAPE[name]):
+        return False
+    sizes = zip(STORED_SHAPE[name], value.shape, strict=True)
+    return all(got == (want or max(got, 1)) for want, got in sizes) and not bool(value.isnan().any())
 
 
 def bytes_per_sequence(frames: int, height: int, width: int, fields: frozenset[str]) -> int:

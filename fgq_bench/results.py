@@ -6,14 +6,28 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import is_file_name, json_text, write_json, write_text
+from fgq_bench.result_kinds.accuracy import AccuracyResult
+from fgq_bench.result_kinds.calibration import CalibrationResult
+from fgq_bench.result_kinds.common import ResultSchema
+from fgq_bench.result_kinds.latency import LatencyResult
+from fgq_bench.schema import check
 
 SCHEMA = 1
+KINDS: dict[str, type[ResultSchema]] = {
+    "accuracy": AccuracyResult,
+    "latency": LatencyResult,
+    "calibration": CalibrationResult,
+}
+NOTES = ".meta.json"  # how the name of the file beside a result ends
 DIGEST = "sha256"  # of a result's file, in the file beside it
 _log = logging.getLogger(__name__)
 
@@ -59,10 +73,38 @@ class Result:
         """The file's content: every field, ``execution`` and ``skipped`` only where there is something to say."""
         return {key: value for key, value in asdict(self).items() if value or key not in ("execution", "skipped")}
 
+    @classmethod
+    def parse(cls, values: Any, where: str) -> Result:
+        """The result with these ``values``; raises UserError, with ``where`` and the key, if they are not those of one."""
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: not a result file (an object is expected); delete it and run again")
+        if values.get("schema") != SCHEMA:
+            raise UserError(f"{where}: schema {values.get('schema')!r:.60}, this version reads {SCHEMA}")
+        kind = values.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise UserError(f"{where}: key 'kind': one of {', '.join(KINDS)} is expected")
+        check(KINDS[kind], values, where)
+        result = cls(**values)
+        if not _is_finite(result.conditions):
+            raise UserError(f"{where}: key 'conditions': a number is not finite; delete it and run again")
+        if result.key != content_key(result.conditions):
+            raise UserError(f"{where}: 'key' is not that of the conditions; delete it and run again")
+        return result
+
+    def check(self, where: str) -> None:
+        """Raise UserError where a value is not what results of this kind hold."""
+        check(KINDS[self.kind], self.values(), where)
+
+    def covers(self, sequences: Sequence[str]) -> bool:
+        """Whether every one of ``sequences`` was scored, in this order, or skipped; and no other."""
+        skipped = {each["sequence"] for each in self.skipped}
+        scored = [name for name in sequences if name not in skipped]
+        return skipped <= set(sequences) and [row["sequence"] for row in self.sequences] == scored
+
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last.
 
-        Raises UserError where a condition is no part of a path: a result file may come from anybody.
+        Raises UserError where a condition cannot be part of a path: a result file may come from anybody.
         """
         parts = self._parts()
         if odd := [part for part in parts if not is_file_name(part)]:
@@ -96,24 +138,41 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._named: set[Path] = set()  # that a warning was given of
 
     def read(self, path: Path) -> Result:
-        """Read one file; raises UserError if it is damaged or of another schema."""
+        """Read one file; raises UserError, with file and key, if it is damaged, of another schema or not ours."""
         try:
             content = path.read_bytes()
-            values = json.loads(content.decode("utf-8"))
-            if values.get("schema") != SCHEMA:
-                raise UserError(f"{path}: schema {values.get('schema')!r}, this version reads {SCHEMA}")
-            result = Result(**values)
-            _check(result, path)
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            values = from_json(content, allow_inf_nan=False)
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
+        result = Result.parse(values, str(path))
+        if result.path().name != path.name:
+            raise UserError(f"{path}: its name should be {result.path().name}")
         if _stated_digest(path) not in (None, hashlib.sha256(content).hexdigest()):
             raise UserError(f"{path}: damaged, its content is not what was stored; delete it and run again")
         return result
 
-    def get(self, expected: Result) -> Result | None:
-        """The stored result of a cell, None if there is none or it is damaged: then it is made again."""
+    def readable(self, paths: Iterable[Path]) -> list[Result]:
+        """The results in ``paths``, in their order; a file that cannot be read is named once, and left out."""
+        found = []
+        for path in sorted(paths):
+            if path.name.endswith(NOTES):
+                continue
+            try:
+                found.append(self.read(path))
+            except UserError as error:
+                if path not in self._named:
+                    _log.warning("%s; left out", error)
+                self._named.add(path)
+        return found
+
+    def get(self, expected: Result, sequences: Sequence[str] | None = None) -> Result | None:
+        """The stored result of a cell, None if there is none or it is damaged: then it is made again.
+
+        ``sequences``: those that an accuracy result must have scored or skipped, in order.
+        """
         path = self.root / expected.path()
         if not path.is_file():
             return None
@@ -121,6 +180,9 @@ class Store:
             stored = self.read(path)
         except UserError as error:
             _log.warning("%s", error)
+            return None
+        if sequences is not None and stored.status == "ok" and not stored.covers(sequences):
+            _log.warning("%s: key 'sequences': not those of the data set; left out", path)
             return None
         return stored if stored.key == expected.key else None
 
@@ -130,37 +192,30 @@ class Store:
         The SHA-256 of the result's file goes into the latter, so that the former is the same on every machine.
         """
         path = self.root / result.path()
+        result.check(str(path))
         content = json_text(result.values())
-        write_json(path.with_suffix(".meta.json"), {**meta, DIGEST: hashlib.sha256(content.encode()).hexdigest()})
+        write_json(path.with_suffix(NOTES), {**meta, DIGEST: hashlib.sha256(content.encode()).hexdigest()})
         write_text(path, content)
 
     def all(self) -> list[Result]:
         """Every stored result in path order."""
         paths = sorted(self.root.rglob("*.json"))
-        return [self.read(path) for path in paths if not path.name.endswith(".meta.json")]
+        return [self.read(path) for path in paths if not path.name.endswith(NOTES)]
 
 
-def _check(result: Result, path: Path) -> None:
-    """Raise TypeError, KeyError or ValueError for fields of another kind, and where the key is not that of the conditions."""
-    if result.kind not in ("accuracy", "latency", "calibration") or result.status not in (
-        "ok",
-        "failed",
-        "not applicable",
-    ):
-        raise ValueError(f"kind {result.kind!r}, status {result.status!r}")
-    for field_name, kind in (("conditions", dict), ("metrics", dict), ("sequences", list), ("bytes", dict)):
-        if not isinstance(getattr(result, field_name), kind):
-            raise TypeError(f"key {field_name!r} is no {kind.__name__}")
-    if result.key != content_key(result.conditions):
-        raise ValueError("key 'key' is not that of the conditions")
-    if result.path().name != path.name:
-        raise ValueError(f"its name should be {result.path().name}")
+def _is_finite(values: Any) -> bool:
+    """Whether no number in ``values`` is NaN or infinite."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _stated_digest(path: Path) -> str | None:
     """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
     try:
-        meta = json.loads(path.with_suffix(".meta.json").read_text(encoding="utf-8"))
+        meta = json.loads(path.with_suffix(NOTES).read_text(encoding="utf-8"))
         return str(meta[DIGEST])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -120,7 +120,7 @@ def split_pending(
             if cell.key in seen:
                 continue
             seen.add(cell.key)
-            stored = store.get(cell) if overwrite != "always" else None
+            stored = store.get(cell, run.dataset.sequences()) if overwrite != "always" else None
             if stored is None or (overwrite == "failed" and not _stands(stored, run, on_bad_data)):
                 todo.append(cell)
             else:
@@ -215,10 +215,13 @@ class Sweep:
         )
         if len(skipped) == len(run.dataset.sequences()):
             raise UserError(f"every sequence was skipped as bad data; the first: {skipped[0]['reason']}")
-        return [
+        results = [
             replace(_filled(cell, task, scores[task.name]), bytes=sizes, execution=execution, skipped=skipped)
             for cell, task in zip(item.cells, tasks, strict=True)
         ]
+        for result in results:
+            result.check(run.label)
+        return results
 
     def _scenes(self, run: Run, skipped: list[dict[str, str]], advance: Advance) -> Iterator[Scene]:
         """The run's sequences, one by one; bad ones are added to ``skipped`` where the sweep goes on without them."""

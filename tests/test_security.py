@@ -16,6 +16,7 @@ from fgq_bench import cli
 from fgq_bench.calibration.manifest import Clip, Manifest, load_manifest
 from fgq_bench.cards import DatasetCard, MethodCard, ReportCard, content_root, load_card, parse_card
 from fgq_bench.errors import BadData, UserError
+from fgq_bench.files import write_json
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.headers import picture_size
 from fgq_bench.loaders.reading import read_picture
@@ -92,7 +93,9 @@ def test_a_manifest_cannot_bring_in_a_card(tmp_path: Path) -> None:
     card = tmp_path / "procedural-rooms.toml"
     card.write_text((content_root() / "datasets" / "procedural-rooms.toml").read_text())
     manifest = Manifest("evil", "random", 0, (Clip(str(card), "a", ("0",)),), ((str(card), "0"),))
-    manifest.save(tmp_path / "evil.json")
+    with pytest.raises(UserError, match="is not the name of a data set"):
+        manifest.save(tmp_path / "evil.json")
+    write_json(tmp_path / "evil.json", manifest.to_dict())
     with pytest.raises(UserError, match=r"evil\.json: not a calibration manifest .*is not the name of a data set"):
         load_manifest(str(tmp_path / "evil.json"))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from stored import scored, scored_conditions
 
 from fgq_bench import api, compiling
 from fgq_bench.calibration.calibration import Calibration
@@ -22,7 +22,7 @@ from fgq_bench.models.vggt import VGGT
 from fgq_bench.planning import LoadedModel, Request, plan
 from fgq_bench.predictions import PredictionCache, predict
 from fgq_bench.quant.artifact import QuantizedModel
-from fgq_bench.results import Result, Store, content_key
+from fgq_bench.results import Store
 from fgq_bench.tasks.base import SequencePrediction
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
@@ -85,6 +85,23 @@ def test_a_damaged_or_misplaced_prediction_is_absent(tmp_path: Path) -> None:
         assert cache.get(key, frozenset({"pose_enc"})) is None
     save_file({"pose_enc": torch.rand(2, 9), "foreign": torch.ones(1)}, paths[0])
     assert cache.get(keys[0], frozenset({"pose_enc"})) is None
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        SequencePrediction(torch.rand(2, 8)),
+        SequencePrediction(torch.full((2, 9), torch.nan)),
+        SequencePrediction(torch.rand(2, 9), torch.rand(3, 4, 4).half()),
+        SequencePrediction(torch.rand(2, 9), torch.rand(4, 4).half()),
+        SequencePrediction(torch.rand(0, 9)),
+    ],
+    ids=["eight numbers", "NaN", "another number of frames", "no frames", "none"],
+)
+def test_what_is_no_prediction_is_absent(tmp_path: Path, foreign: SequencePrediction) -> None:
+    cache = PredictionCache(tmp_path)
+    cache.put("ab" * 32, foreign)
+    assert cache.get("ab" * 32, frozenset({"pose_enc"})) is None
 
 
 def test_damaged_captured_tensors_are_absent(data: Calibration) -> None:
@@ -168,14 +185,9 @@ def test_a_prediction_that_is_no_number_fails_its_run_with_one_line(micro: VGGT)
         predict(micro, scene, "float32", frozenset({"pose_enc"}))
 
 
-def conditions() -> dict[str, object]:
-    named = {key: {"name": key} for key in ("model", "dataset", "task", "method")}
-    return {**named, "scheme": "w4a4"}
-
-
 def test_a_damaged_result_is_made_again_but_never_shown(tmp_path: Path) -> None:
-    store, cell = Store(tmp_path), Result("accuracy", content_key(conditions()), conditions(), "ok")
-    store.put(replace(cell, metrics={"x": {"value": 0.5}}), {"seconds": 1.0})
+    store, cell = Store(tmp_path), scored(scored_conditions(), [{"auc@30": 0.5}])
+    store.put(cell, {"seconds": 1.0})
     path = tmp_path / cell.path()
     assert store.get(cell) is not None
     path.write_text(path.read_text().replace("0.5", "0.6"))
@@ -183,11 +195,11 @@ def test_a_damaged_result_is_made_again_but_never_shown(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged, its content is not what was stored"):
         store.all()
     path.with_suffix(".meta.json").unlink()  # a store that was copied without: nothing says so
-    assert store.all()[0].metrics == {"x": {"value": 0.6}}
+    assert store.all()[0].metrics["auc@30"]["value"] == 0.6
 
 
 def test_a_result_is_of_its_conditions_and_has_its_name(tmp_path: Path) -> None:
-    store, cell = Store(tmp_path), Result("accuracy", content_key(conditions()), conditions(), "ok")
+    store, cell = Store(tmp_path), scored(scored_conditions(), [{}])
     store.put(cell, {})
     path = tmp_path / cell.path()
     text = path.read_text()

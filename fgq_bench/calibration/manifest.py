@@ -10,13 +10,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic_core import from_json
 from torch import Tensor
 
+from fgq_bench.calibration.manifest_file import ManifestFile
 from fgq_bench.cards import DatasetCard, content_root, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.schema import check, fault_of
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -81,8 +84,10 @@ class Manifest:
         }
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, self.to_dict())
+        """Write as JSON; raises UserError for what ``load_manifest`` would refuse."""
+        values = self.to_dict()
+        check(ManifestFile, values, str(path))
+        write_json(path, values)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -129,31 +134,17 @@ def load_manifest(name: str) -> Manifest:
     if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        manifest = _manifest(values)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
-    if values.get("hash") != manifest.hash:
-        raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
-    if not manifest.clips:
-        raise UserError(f"{path}: no clips")
-    return manifest
-
-
-def _manifest(values: Any) -> Manifest:
-    """The manifest of a file's content; raises KeyError, TypeError, ValueError or AttributeError for another's.
-
-    Data sets are those of this project's cards: a file that is passed on must not bring in a card, which names code.
-    """
+        values = from_json(path.read_bytes(), allow_inf_nan=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a calibration manifest ({error})") from None
+    if (fault := fault_of(ManifestFile, values)) is not None:
+        raise UserError(f"{path}: not a calibration manifest ({fault})")
     clips = tuple(Clip(dataset, sequence, tuple(frames)) for dataset, sequence, frames in values["clips"])
-    sources, selection = tuple(values["sources"].items()), dict(values.get("selection", {}))
-    texts = [values["name"], values["sampler"], *(text for source in sources for text in source)]
-    texts += [text for clip in clips for text in (clip.dataset, clip.sequence, *clip.frames)]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(values["seed"], int):
-        raise TypeError("names are texts, the seed is a whole number")
-    if foreign := [c.dataset for c in clips if not is_file_name(c.dataset) or c.dataset.endswith(".toml")]:
-        raise ValueError(f"{foreign[0]!r} is not the name of a data set")
-    return Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
+    sources, selection = tuple(values["sources"].items()), values.get("selection", {})
+    manifest = Manifest(values["name"], values["sampler"], values["seed"], clips, sources, selection)
+    if values["hash"] != manifest.hash:
+        raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")
+    return manifest
 
 
 class CalibrationClips:

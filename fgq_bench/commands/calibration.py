@@ -17,11 +17,12 @@ from fgq_bench.calibration.manifest import choose_manifest, open_clips
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_atomically, write_json
+from fgq_bench.files import write_atomically
 from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
 from fgq_bench.models.interface import TOKEN_TYPES, block_names
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.reporting.figures.fisher_maps import draw_fisher
+from fgq_bench.reporting.page.facts import FisherFacts, write_facts
 from fgq_bench.task_losses import TASKS
 
 
@@ -99,7 +100,7 @@ def write_fisher(
         "model": spec.name, "manifest": data.clips.manifest.identity(), "estimator": estimator, "probes": probes,
         "seed": seed, "blocks": rows, "share_by_token_type": types,
     }  # fmt: skip
-    write_json(output / "fisher.json", facts)
+    write_facts(output / "fisher.json", FisherFacts, facts)
     title = f"{spec.name}, {estimator}, {data.clips.manifest.name}"
     paths = draw_fisher(found, blocks, title, output / "fisher")
     print_rows("Fisher information by block", [{key: value if key == "block" else f"{value:.3g}" for key, value in row.items()} for row in rows])  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from fgq_bench.planning import LoadedModel, Request, check_roots, plan
 from fgq_bench.results import Result, Store
 from fgq_bench.runner import Workspace
 
+_log = logging.getLogger(__name__)
 DATASET = "procedural-objects"  # a request names one; nothing of it is read
 MISSING = "–"  # not measured
 GPU = "GPU MB"
@@ -68,6 +71,7 @@ def _measured(asked: Quantization, empty: Result, store: Store) -> Result:
     try:
         result = replace(empty, metrics=measure_from_scratch(asked))
     except Exception as error:
+        _log.debug("%s", traceback.format_exc())
         result = empty.ended(error)
     store.put(result, {"environment": describe(), "command": sys.argv})
     return result

@@ -15,7 +15,7 @@ from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.calibration import open_calibration
 from fgq_bench.commands.parsing import parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_rows
-from fgq_bench.files import write_atomically, write_json, write_text
+from fgq_bench.files import write_atomically, write_text
 from fgq_bench.fisher import ESTIMATORS
 from fgq_bench.fisher_validity import cancellation
 from fgq_bench.fisher_validity.injection import MEASURES, Degradation, choose_channels, held_out_clips, inject
@@ -27,6 +27,7 @@ from fgq_bench.loaders.base import open_dataset
 from fgq_bench.models.interface import block_names
 from fgq_bench.reporting.figures.fisher_validity import draw_validity
 from fgq_bench.reporting.fisher_validity import HEADS, show, to_markdown
+from fgq_bench.reporting.page.facts import ValidityFacts, write_facts
 from fgq_bench.task_losses import TASKS
 
 NAME = "fisher-validity"
@@ -70,7 +71,7 @@ def write_validity(
         "channels": ranked, "blocks": summarize(across, estimators),
         "contrast": contrast(within, estimators), "cancellation": cancelled, "token_deviation": deviation,
     }  # fmt: skip
-    write_json(output / f"{NAME}.json", facts)
+    write_facts(output / f"{NAME}.json", ValidityFacts, facts)
     write_text(output / f"{NAME}.md", to_markdown(facts))
     _write_measurements(damage, predictors, output / "measurements.safetensors")
     rows = ranked["correlation"]

@@ -19,7 +19,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.kernels.placement import install
 from fgq_bench.kernels.registry import PEERS, Backend, find_backend
 from fgq_bench.latency.allocator import keep_freed_memory
-from fgq_bench.latency.cases import SUBJECTS, Arm, Case, layer_cases, network_cases, roles
+from fgq_bench.latency.cases import Arm, Case, layer_cases, network_cases, roles
 from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks, peaks
@@ -30,6 +30,7 @@ from fgq_bench.models.workload import linear_flops
 from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.size import count_bytes
+from fgq_bench.result_kinds.latency import SUBJECTS
 from fgq_bench.results import Result
 from fgq_bench.runner import Workspace
 

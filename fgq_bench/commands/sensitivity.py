@@ -8,12 +8,12 @@ from pathlib import Path
 from fgq_bench.commands.calibration import open_calibration
 from fgq_bench.commands.printing import console, print_rows
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_json
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.qvggt import protected_blocks
 from fgq_bench.reporting.figures.fisher_maps import short_name
 from fgq_bench.reporting.figures.sensitivity import draw_sensitivity
+from fgq_bench.reporting.page.facts import SensitivityFacts, write_facts
 from fgq_bench.sensitivity import WHOLE, measure
 
 
@@ -40,7 +40,7 @@ def write_sensitivity(
         "clips": min(clips, len(data.clips)), "protected": protected,
         "parts": [{"stage": each.stage, "kind": each.kind, **each.errors} for each in found],
     }  # fmt: skip
-    write_json(output / "sensitivity.json", facts)
+    write_facts(output / "sensitivity.json", SensitivityFacts, facts)
     title = f"{spec.name}, RTN {parsed}, {facts['clips']} clips of {data.clips.manifest.name}"
     (path, *_) = draw_sensitivity(found, protected, title, output / "sensitivity")
     by_stage: dict[str, dict[str, str]] = defaultdict(dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.file_dataset import FileDataset
 from fgq_bench.loaders.scene import Scene
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -41,6 +44,7 @@ def read_sequence(dataset: Dataset, sequence: str, geometry: bool) -> tuple[Read
     except UserError as error:
         return Reading(sequence, str(error)), None
     except Exception as error:  # whatever a broken file does to a decoder: the other sequences must still be read
+        _log.debug("%s", traceback.format_exc())
         return Reading(sequence, f"{dataset.card.name}, sequence {sequence}: {type(error).__name__}: {error}"), None
     height, width = scene.images.shape[-2:]
     reading = Reading(sequence, None, len(scene.images), width, height, judged=frames, verdicts=verdicts)

@@ -18,9 +18,9 @@ from fgq_bench.loaders.setting import Setting
 from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
 from fgq_bench.predictions import bytes_per_sequence
 from fgq_bench.reporting.pace import Pace
-from fgq_bench.reporting.statistics import PER_CATEGORY
 from fgq_bench.results import Result
 from fgq_bench.runner import OnBadData, Outcome, Overwrite, Sweep, Workspace, split_pending
+from fgq_bench.tasks.aggregate import PER_CATEGORY
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read
 

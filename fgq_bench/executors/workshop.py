@@ -110,4 +110,4 @@ def pack(finished: Finished) -> bytes:
 def unpack(answer: bytes) -> Finished:
     """The inverse of ``pack``."""
     values = json.loads(answer)
-    return Finished([Result(**each) for each in values["results"]], values["meta"])
+    return Finished([Result.parse(each, "a worker's answer") for each in values["results"]], values["meta"])

@@ -24,7 +24,6 @@ from fgq_bench.quant.linear import QuantLinear
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Hadamard, Kronecker, Transform, balanced_factors
 
-SUBJECTS = ("layers", "blocks", "aggregator", "model")
 BF16 = torch.bfloat16
 RunOf = Callable[[AlternatingModel, int, int], Callable[[], object]]  # of a model, frames and pixels
 

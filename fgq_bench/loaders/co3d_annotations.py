@@ -15,18 +15,21 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.co3d_records import FrameRecord, Named, Preprocessed, SequenceRecord
 from fgq_bench.loaders.reading import Floats, read_json
+from fgq_bench.schema import first_fault
 
 QUALITY = 0.5  # viewpoint_quality_score that a sequence must exceed
 OFFICIAL = "frame_annotations.jgz"
 FOLDERS = (".", "annotations")  # where preprocessed files may lie
-POSE = {"R": 9, "T": 3, "focal_length": 2, "principal_point": 2}  # values of a key
 GAP = re.compile(r"[\s,]*")
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 @dataclass
@@ -70,29 +73,27 @@ def read_category(root: Path, category: str, split: str) -> Tracks:
 
 def _preprocessed(path: Path) -> Tracks:
     """``{category}_{split}.jgz``: sequence -> [{filepath, R, T, focal_length, principal_point}]."""
-    content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(frames, list) for frames in content.values()):
-        raise UserError(f"{path}: an object of lists is expected, sequence -> frames")
-    found = {}
-    for sequence, frames in content.items():
-        paths = [_text(path, frame, "filepath") for frame in frames]
-        rows = [[x for key, count in POSE.items() for x in _numbers(path, frame, key, count)] for frame in frames]
-        nothing = [np.nan] * 3  # size and scale
-        found[sequence] = _track(paths, [row + nothing for row in rows])
-    return found
+    content = _parsed(Preprocessed, read_json(path), path)
+    nothing = [np.nan] * 3  # size and scale
+    return {
+        sequence: _track([frame.filepath for frame in frames], [frame.row + nothing for frame in frames])
+        for sequence, frames in content.root.items()
+    }
 
 
 def _official(folder: Path, split: str) -> Tracks:
     """Frames of ``set_lists_fewview_dev.json`` in its order, of sequences that pass the quality filter."""
     path = folder / "sequence_annotations.jgz"
-    good = {_text(path, record, "sequence_name") for record in _records(path) if _quality(path, record) > QUALITY}
+    sequences = (_parsed(SequenceRecord, record, path) for record in _records(path))
+    good = {each.sequence_name for each in sequences if (each.viewpoint_quality_score or [0.0])[0] > QUALITY}
     listed = _set_list(folder / "set_lists" / "set_lists_fewview_dev.json", split)
     wanted = {sequence: frames for sequence, frames in listed.items() if sequence in good}
     path = folder / OFFICIAL
     rows: dict[tuple[str, int], list[float]] = {}
     for record in _records(path):
-        if (sequence := _text(path, record, "sequence_name")) in wanted:
-            rows[sequence, _frame_number(path, record)] = _official_row(path, record)
+        if _parsed(Named, record, path).sequence_name in wanted:
+            frame = _parsed(FrameRecord, record, path)
+            rows[frame.sequence_name, int(frame.frame_number[0])] = frame.row
     for sequence, frames in wanted.items():
         for number, picture in frames:
             if (sequence, number) not in rows:
@@ -103,23 +104,18 @@ def _official(folder: Path, split: str) -> Tracks:
     }
 
 
-def _official_row(path: Path, record: Any) -> list[float]:
-    view, depth = _get(record, "viewpoint"), _get(record, "depth")
-    if (found := _get(view, "intrinsics_format")) != "ndc_isotropic":
-        raise UserError(f"{path}: key 'viewpoint.intrinsics_format': CO3Dv2 has 'ndc_isotropic', not {found!r}")
-    row = [x for key, count in POSE.items() for x in _numbers(path, view, key, count, "viewpoint.")]
-    row += _numbers(path, _get(record, "image"), "size", 2, "image.")
-    return row + ([np.nan] if depth is None else _numbers(path, depth, "scale_adjustment", 1, "depth."))
-
-
 def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
     """Frame number and picture of every frame of a split, by sequence."""
+    content = read_json(path)
+    entries = content.get(split) if isinstance(content, dict) else None
     found: dict[str, list[tuple[int, str]]] = {}
-    try:
-        for sequence, number, picture in read_json(path)[split]:
-            found.setdefault(str(sequence), []).append((int(number), str(picture)))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected") from None
+    for entry in entries if isinstance(entries, list) else [None]:
+        if not (isinstance(entry, list) and [type(value) for value in entry] == [str, int, str]):
+            raise UserError(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected")
+        sequence, number, picture = entry
+        if not (sequence.isprintable() and picture.isprintable()):
+            raise UserError(f"{path}: key {split!r}: {entry!r:.100} cannot be printed")
+        found.setdefault(sequence, []).append((number, picture))
     return found
 
 
@@ -146,38 +142,9 @@ def _records(path: Path) -> Iterator[Any]:
         raise UserError(f"{path}: not a gzipped JSON array ({error})") from None
 
 
-def _quality(path: Path, record: Any) -> float:
-    """The quality score of a sequence; 0 where it has none."""
-    missing = _get(record, "viewpoint_quality_score") is None
-    return 0.0 if missing else _numbers(path, record, "viewpoint_quality_score", 1)[0]
-
-
-def _get(record: Any, key: str) -> Any:
-    return record.get(key) if isinstance(record, dict) else None
-
-
-def _text(path: Path, record: Any, key: str) -> str:
-    value = _get(record, key)
-    if not isinstance(value, str):
-        raise UserError(f"{path}: key {key!r}: a text is expected, not {value!r:.60}")
-    return value
-
-
-def _numbers(path: Path, record: Any, key: str, count: int, within: str = "") -> list[float]:
-    """``count`` numbers of a number, a list or a list of lists; ``within``: where ``record`` is, for the error."""
-    value = _get(record, key)
-    rows = value if isinstance(value, list) else [value]
-    numbers = [x for row in rows for x in (row if isinstance(row, list) else [row])]
+def _parsed(schema: type[SchemaT], values: Any, path: Path) -> SchemaT:
+    """``values`` as ``schema`` declares them; raises UserError with file and key."""
     try:
-        if len(numbers) != count or not all(type(x) in (int, float) for x in numbers):
-            raise ValueError
-        return [float(x) for x in numbers]
-    except (ValueError, OverflowError):
-        raise UserError(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}") from None
-
-
-def _frame_number(path: Path, record: Any) -> int:
-    number = _numbers(path, record, "frame_number", 1)[0]
-    if not number.is_integer():
-        raise UserError(f"{path}: key 'frame_number': a whole number is expected, not {number}")
-    return int(number)
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_fault(error)}") from None

@@ -8,14 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from fgq_bench.cards import ProtocolEntry, content_root
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.setting import Setting
+from fgq_bench.schema import Schema, check, fault_of
 
 FOLDER = "datasets/frames"
 FrameList = dict[str, list[str]]  # sequence -> names of its frames, in order
+
+
+class PinnedFile(Schema):
+    """A frame list as it is stored."""
+
+    dataset: str
+    rule: dict[str, Any]
+    hash: str
+    sequences: FrameList
 
 
 def choose_frames(entry: ProtocolEntry, index: FrameList) -> FrameList:
@@ -67,7 +78,9 @@ def rule_of(setting: Setting) -> dict[str, Any]:
 def write_pinned(path: Path, dataset: str, setting: Setting, frames: FrameList) -> None:
     """Write a frame list with its rule and hash."""
     about = {"dataset": dataset, "rule": rule_of(setting), "hash": hash_frames(frames)}
-    write_json(path, {**about, "sequences": frames})
+    values = {**about, "sequences": frames}
+    check(PinnedFile, values, str(path))
+    write_json(path, values)
 
 
 def read_pinned(path: Path, setting: Setting) -> FrameList | None:
@@ -77,12 +90,15 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
     """
     if not path.is_file():
         return None
+    advice = "delete it, or write it again with fgq-bench frames"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        rule, stated = values["rule"], values["hash"]
-        frames = {str(name): [str(frame) for frame in found] for name, found in values["sequences"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a frame list ({type(error).__name__}: {error}); delete it, or write it again with fgq-bench frames") from None  # fmt: skip
+        values = from_json(path.read_bytes(), allow_inf_nan=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a frame list ({error}); {advice}") from None
+    if (fault := fault_of(PinnedFile, values)) is not None:
+        raise UserError(f"{path}: not a frame list ({fault}); {advice}")
+    rule, stated = values["rule"], values["hash"]
+    frames: FrameList = values["sequences"]
     if stated != hash_frames(frames):
         raise UserError(f"{path}: key 'hash' is not that of the frames ({hash_frames(frames)[:12]}...): the file was edited")  # fmt: skip
     if rule != rule_of(setting):

@@ -9,21 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel, shared_copy
+from fgq_bench.quant.layout import About, Layer, check_layers, check_tensors
 from fgq_bench.quant.linear import PARTS, Executor, QuantLinear, SplitLinear, fused_part
 from fgq_bench.quant.packing import pack, unpack
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.transforms import Transform, transform_from_tensors
+from fgq_bench.schema import check
 from fgq_bench.tensor_files import DIGEST, tensors_digest
 
 FORMAT = "fgq-bench/1"
 TENSORS = ("codes", "weight_scale", "weight_zero", "bias", "act_clip", "act_scale", "act_zero")
-FOREIGN = (AssertionError, AttributeError, IndexError, KeyError, RecursionError, RuntimeError, TypeError, ValueError)
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
@@ -68,7 +70,7 @@ class QuantizedModel:
 
     def check_made_from(self, model_hash: str, path: str) -> None:
         """Raise UserError unless the header names the float model with this hash."""
-        made_from = self.header.get("model", {}).get("hash", "")
+        made_from = self.header["model"]["hash"]
         if made_from != model_hash:
             raise UserError(f"{path}: made from model {made_from[:12]}, not from this one ({model_hash[:12]})")
 
@@ -98,23 +100,30 @@ class QuantizedModel:
                 tensors[f"{name}.codes"] = pack(linear.codes, linear.scheme.weight_bits)
         # one metadata entry: safetensors writes several in random order, and equal models must be equal files
         about = {"header": self.header, "layers": layers}
+        check(About, about, "a quantized model that is to be saved")
         plain = {key: value.contiguous().cpu() for key, value in tensors.items()}
         digest = tensors_digest(sorted(plain.items()), json.dumps(about, sort_keys=True))
         save_file(plain, path, {FORMAT: json.dumps({**about, DIGEST: digest}, sort_keys=True)})
 
     @classmethod
     def load(cls, path: Path) -> QuantizedModel:
-        """Read what ``save`` wrote; raises UserError for a missing, truncated, damaged or foreign file."""
+        """Read what ``save`` wrote; raises UserError, with file and key, for a missing, truncated, damaged or foreign
+        file, and for one whose layers are not what its header says.
+
+        Whether it fits a float model, ``fitting.check_fits`` says.
+        """
         with _open(path) as file:
-            about = _about(file, path)
-            keys = list(file.keys())
-            _verify(file, about, path)
-            shared: dict[str, Transform] = {}
-            linears = {name: _read_linear(file, keys, name, layer, shared) for name, layer in about["layers"].items()}
-            names = [key for key in keys if key.startswith("overrides.")]
-            overrides = {name.removeprefix("overrides."): file.get_tensor(name) for name in names}
-            camera_tokens = file.get_tensor("camera_tokens") if "camera_tokens" in keys else None
-            return cls(linears, about["header"], overrides, camera_tokens)
+            content = _about(file, path)
+            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+        about = About.model_validate(content)
+        _verify(content, tensors, path)
+        check_layers(about, path)
+        check_tensors(about, tensors, path)
+        shared: dict[str, Transform] = {}
+        linears = {name: _linear(path, tensors, name, layer, shared) for name, layer in about.layers.items()}
+        prefix = "overrides."
+        overrides = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        return cls(linears, content["header"], overrides, tensors.get("camera_tokens"))
 
 
 def _check_has(model: nn.Module, name: str) -> None:
@@ -131,24 +140,6 @@ def read_header(path: Path) -> dict[str, Any]:
         return header
 
 
-def _about(file: Any, path: Path) -> dict[str, Any]:
-    metadata = file.metadata() or {}
-    if FORMAT not in metadata:
-        raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
-    about: dict[str, Any] = json.loads(metadata[FORMAT])
-    if not {"header", "layers"} <= about.keys() <= {"header", "layers", DIGEST}:
-        raise ValueError(f"keys {', '.join(about)}")
-    return about
-
-
-def _verify(file: Any, about: dict[str, Any], path: Path) -> None:
-    """Raise UserError where the content is not what was written; files from before there were hashes have none."""
-    stated, content = about.get(DIGEST), {key: about[key] for key in ("header", "layers")}
-    tensors = ((key, file.get_tensor(key)) for key in sorted(file.keys()))
-    if stated is not None and stated != tensors_digest(tensors, json.dumps(content, sort_keys=True)):
-        raise UserError(f"{path}: damaged: its content is not what was written; make it again")
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
@@ -158,25 +149,45 @@ def _open(path: Path) -> Iterator[Any]:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
-    except FOREIGN as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: not a quantized model of this project ({type(error).__name__}: {reason})") from None
 
 
-def _read_linear(
-    file: Any, keys: list[str], name: str, layer: dict[str, Any], shared: dict[str, Transform]
+def _about(file: Any, path: Path) -> dict[str, Any]:
+    """The JSON in the metadata, as ``About`` declares it."""
+    text = (file.metadata() or {}).get(FORMAT)
+    if text is None:
+        raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
+    try:
+        content: dict[str, Any] = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path}: not a quantized model of this project ({error})") from None
+    check(About, content, f"{path}: not a quantized model of this project")
+    return content
+
+
+def _verify(content: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise UserError where the content is not what was written; files from before there were hashes have none."""
+    about = json.dumps({key: content[key] for key in ("header", "layers")}, sort_keys=True)
+    if content.get(DIGEST) not in (None, tensors_digest(tensors.items(), about)):
+        raise UserError(f"{path}: damaged: its content is not what was written; make it again")
+
+
+def _linear(
+    path: Path, tensors: dict[str, Tensor], name: str, layer: Layer, shared: dict[str, Transform]
 ) -> QuantLinear:
-    scheme = Scheme.parse(layer["scheme"])
-    parts = {part: file.get_tensor(f"{name}.{part}") if f"{name}.{part}" in keys else None for part in TENSORS}
-    codes = parts.pop("codes")
-    assert codes is not None
+    """A layer whose tensors ``check_tensors`` has passed."""
+    scheme, (out_features, in_features) = Scheme.parse(layer.scheme), layer.shape
+    codes, *parts = (tensors.get(f"{name}.{part}") for part in TENSORS)
+    assert codes is not None, "check_tensors has seen it"
     if scheme.quantizes_weights:
-        out_features, in_features = layer["shape"]
         codes = unpack(codes, scheme.weight_bits, (out_features, in_features))
-    for place in layer["transforms"]:
-        if place["at"] not in shared:
-            prefix = f"{place['at']}."
-            tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
-            shared[place["at"]] = transform_from_tensors(place["kind"], tensors)
-    transforms = [shared[place["at"]] for place in layer["transforms"]]
-    return QuantLinear(scheme, codes, **parts, transforms=transforms)
+    scale, zero, bias, clip, act_scale, act_zero = parts
+    transforms = []
+    for place in layer.transforms:
+        if place.at not in shared:
+            prefix = f"{place.at}."
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            shared[place.at] = transform_from_tensors(place.kind, own)
+        transforms.append(shared[place.at])
+        if (fault := transforms[-1].misfit(in_features)) is not None:
+            raise UserError(f"{path}: tensors {place.at!r}: no transform of layer {name!r}: {fault}")
+    return QuantLinear(scheme, codes, scale, zero, bias, clip, transforms, act_scale=act_scale, act_zero=act_zero)

@@ -6,6 +6,7 @@ weight, so x' W'^T = x W^T up to the arithmetic. Several transforms of one linea
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -27,6 +28,10 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def undo(self, weight: Tensor) -> Tensor:
         """W M^-T for ``weight`` [out, n] in float64, so that the product with transformed inputs is unchanged."""
+
+    @abstractmethod
+    def misfit(self, width: int) -> str | None:
+        """Why these numbers are no transform of ``width`` inputs; None: they are."""
 
     def of_hessian(self, hessian: Tensor) -> Tensor:
         """M^T H M: second moments [n, n] of transformed inputs from those of the plain ones."""
@@ -52,6 +57,12 @@ class Diagonal(Transform):
     def undo(self, weight: Tensor) -> Tensor:
         """See ``Transform``."""
         return weight.double() / self.scale.double()
+
+    def misfit(self, width: int) -> str | None:
+        """See ``Transform``."""
+        if len(self.scale) != width:
+            return f"{len(self.scale)} scales for {width} inputs"
+        return "a scale is 0" if bool((self.scale == 0).any()) else None
 
 
 class Hadamard(Transform):
@@ -79,6 +90,12 @@ class Hadamard(Transform):
         """See ``Transform``; M is orthogonal, so M^-T = M."""
         return self.forward(weight.double())
 
+    def misfit(self, width: int) -> str | None:
+        """See ``Transform``."""
+        if len(self.signs) != width:
+            return f"{len(self.signs)} signs for {width} inputs"
+        return "a sign is 0" if bool((self.signs == 0).any()) else None
+
 
 class Kronecker(Transform):
     """x' = x (left (x) right) for small invertible factors [a, a] and [b, b]; stored in fp16 (FlatQuant).
@@ -104,6 +121,15 @@ class Kronecker(Transform):
         """See ``Transform``; the inverse is taken in float64."""
         factors = (None if f is None else torch.linalg.inv(f.double()).T for f in (self.left, self.right))
         return apply_kronecker(weight.double(), *factors)
+
+    def misfit(self, width: int) -> str | None:
+        """See ``Transform``."""
+        factors = [factor for factor in (self.left, self.right) if factor is not None]
+        if not factors or any(factor.shape[0] != factor.shape[1] for factor in factors):
+            return "square factors are expected, one or two"
+        size = math.prod(len(factor) for factor in factors)
+        fits = size == width if len(factors) == 2 else width % size == 0
+        return None if fits else f"factors of {' x '.join(str(len(factor)) for factor in factors)} for {width} inputs"
 
 
 def apply_kronecker(x: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:

@@ -22,6 +22,9 @@ product, by any backend. Here is a complete method, round to nearest::
   or another rounding rule.
 - ``job.product(linears, overrides)``: the result; ``overrides`` are float tensors that folding has changed.
 
+A method that leaves some targets float, or rounds some to other bits, overrides ``uniform``: the artefact's header then
+lists its exceptions, and an artefact of any other method that has exceptions is refused.
+
 Hyper-parameters are fields of the nested ``Options`` model, filled from the method's card
 (``methods/<name>.toml``), its preset and the user's ``--set KEY=VALUE``::
 
@@ -135,6 +138,13 @@ class Quantizer(ABC):
     @property
     def random(self) -> bool:
         """Whether these options leave anything random, for a method whose card says that it is; else it runs once."""
+        return True
+
+    @property
+    def uniform(self) -> bool:
+        """Whether, with these options, every target becomes a linear at the scheme asked for. Override it where some
+        stay float or get other bits: an artefact that does so is refused otherwise.
+        """
         return True
 
     @abstractmethod

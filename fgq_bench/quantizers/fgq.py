@@ -68,6 +68,11 @@ class FGQ(FlatQuant):
             weights = weights[:, torch.randperm(weights.shape[1], generator=generator).to(weights.device)]
         return weights[stage.token_types] if self.options.token_types else weights
 
+    @property
+    def uniform(self) -> bool:
+        """See ``Quantizer``: ``block_bits`` blocks get more bits than others."""
+        return not self.options.block_bits
+
     def schemes(self, job: Job) -> dict[str, Scheme]:
         """See ``FlatQuant``: the ``block_bits`` most sensitive blocks get 8 bits, the least sensitive ones pay."""
         if not self.options.block_bits:

@@ -60,6 +60,11 @@ class QVGGT(Quantizer):
 
     options: Options
 
+    @property
+    def uniform(self) -> bool:
+        """See ``Quantizer``: linears of protected blocks stay float."""
+        return self.options.protect == "none"
+
     def quantize(self, job: Job) -> QuantizedModel:
         """See ``Quantizer``; raises UserError for a published list that is not this model's, and NotApplicable for a
         compensation token where there are no camera tokens.

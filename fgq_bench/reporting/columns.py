@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fgq_bench.reporting.statistics import PER_CATEGORY, Interval
+from fgq_bench.reporting.statistics import Interval
 from fgq_bench.suggest import unknown
+from fgq_bench.tasks.aggregate import PER_CATEGORY
 from fgq_bench.tasks.registry import find_task
 
 TITLES = {

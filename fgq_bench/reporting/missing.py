@@ -92,7 +92,9 @@ def _cells(card: ReportCard, runs: list[Run], store: Store, pace: Pace, seen: se
     """Scores that are not stored, as one gap; ``seen`` are the keys that other reports lack, too."""
     todo: list[tuple[Run, list[str]]] = []
     for run in runs:
-        lacking = [cell for cell in run.cells() if cell.key not in seen and store.get(cell) is None]
+        lacking = [
+            cell for cell in run.cells() if cell.key not in seen and store.get(cell, run.dataset.sequences()) is None
+        ]
         seen.update(cell.key for cell in lacking)
         if lacking:
             todo.append((run, [cell.conditions["task"]["name"] for cell in lacking]))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from pydantic_core import from_json
+
 from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
 from fgq_bench.results import Result, Store
+from fgq_bench.schema import NotNegative, OpenSchema, fault_of
+
+
+class Notes(OpenSchema):
+    """What of the notes beside a result is read."""
+
+    seconds: NotNegative
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ def _readable(store: Store, path: Path) -> Result | None:
 def _noted_seconds(path: Path) -> float | None:
     """How long a run took, as noted beside its result; None where that is damaged: it only serves an estimate."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        notes = from_json(path.read_bytes(), allow_inf_nan=False)
+    except (OSError, ValueError):
         return None
+    return None if fault_of(Notes, notes) else float(notes["seconds"])

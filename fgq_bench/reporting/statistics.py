@@ -15,10 +15,9 @@ from scipy.stats import rankdata
 
 from fgq_bench.errors import UserError
 from fgq_bench.results import Result
-from fgq_bench.tasks.aggregate import LEVEL, bootstrap_counts, category_mean, pooled_mean
+from fgq_bench.tasks.aggregate import LEVEL, PER_CATEGORY, bootstrap_counts, category_mean, pooled_mean
 
 Array = NDArray[np.float64]
-PER_CATEGORY = "/category"
 FEWEST_RANKED = 4  # methods: the order of fewer says little
 
 

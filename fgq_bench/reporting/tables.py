@@ -57,8 +57,8 @@ class Row:
         """Look up every cell of ``runs`` (the seeds of one row)."""
         results: dict[str, list[Result]] = {}
         missing = []
-        for cell in (cell for run in runs for cell in run.cells()):
-            stored = store.get(cell)
+        for run, cell in ((each, cell) for each in runs for cell in each.cells()):
+            stored = store.get(cell, run.dataset.sequences())
             if stored is None:
                 missing.append(cell)
             else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fgq_bench.tasks.base import SequenceScore, Task
 
 RESAMPLES, LEVEL = 1000, 0.95
+PER_CATEGORY = "/category"  # behind a metric's name: the mean of category means
 Array = NDArray[np.float64]
 
 
@@ -59,7 +60,7 @@ def summarize(task: Task, scores: list[SequenceScore]) -> dict[str, dict[str, An
         values = np.array([score.values[metric.name] for score in scores])
         variants = {metric.name: (pooled_mean(values, rows), f"mean over sequences, weighted by {task.weighted_by}")}
         if len(set(categories)) > 1:
-            variants[f"{metric.name}/category"] = (category_mean(values, rows, categories), "mean of category means")
+            variants[metric.name + PER_CATEGORY] = (category_mean(values, rows, categories), "mean of category means")
         for name, (samples, aggregation) in variants.items():
             tail = 100 * (1 - LEVEL) / 2
             low, high = np.percentile(samples[1:], [tail, 100 - tail])

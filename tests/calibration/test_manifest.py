@@ -81,7 +81,7 @@ def test_mistakes_name_the_file_and_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"m\.json: key 'hash' is not that of the clips"):
         load_manifest(str(path))
     path.write_text("{}")
-    with pytest.raises(UserError, match=r"m\.json: not a calibration manifest \(KeyError: 'clips'\)"):
+    with pytest.raises(UserError, match=r"m\.json: not a calibration manifest \(key 'name': Field required\)"):
         load_manifest(str(path))
     with pytest.raises(UserError, match="unknown calibration manifest 'procedural-64x5'; did you mean procedural-64x4"):
         load_manifest("procedural-64x5")

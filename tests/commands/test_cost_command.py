@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo
+from stored import COMPILATION, scored, scored_conditions
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -141,15 +142,15 @@ def test_what_decides_the_time_is_in_the_key(tmp_path: Path, monkeypatch: pytest
 def test_costs_and_other_results_do_not_see_each_other(tmp_path: Path) -> None:
     store = Store(tmp_path)
     machine = {"name": "AMD EPYC 7543 (32)", "type": "cpu", "threads": 2}
-    method = {"model": {"name": "vggt-tiny"}, "method": {"name": "fgq"}, "preset": "code", "scheme": "w4a4"}
-    timing: dict[str, Any] = {"model": {"name": "vggt-tiny"}, "subject": "model", "case": "1", "device": machine}
-    timing["variants"] = {"variants": []}
-    scored = {**method, "dataset": {"name": "rooms"}, "task": {"name": "pose"}}
-    learned = {**method, "device": machine}
+    method = {**COMPILATION, "method": {"name": "fgq", "algorithm": 1, "options": {}}, "preset": "code"}
+    machine_and_software = {"device": machine, "torch": "2.9", "algorithm": 1}
+    timing: dict[str, Any] = {"model": COMPILATION["model"], "subject": "model", "case": "1", **machine_and_software}
+    timing |= {"variants": {"variants": [], "scope": "aa", "backend": "cpu"}, "frames": 1, "image_size": 84}
+    learned = {**method, **machine_and_software, "compiled": False}
     results = [
         Result("calibration", content_key(learned), learned, "ok"),
         Result("latency", content_key(timing), timing, "ok"),
-        Result("accuracy", content_key(scored), scored, "ok"),
+        scored(scored_conditions("pose", **method), [{}]),
     ]
     keys = [result.key[:12] for result in results]
     for result in results:

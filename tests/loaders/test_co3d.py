@@ -280,15 +280,26 @@ def put(value: Any, *keys: Any) -> Any:
 @pytest.mark.parametrize(
     ("path", "change", "message"),
     [
-        ("car/frame_annotations.jgz", remove(0, "viewpoint"), "key 'viewpoint.intrinsics_format'"),
-        ("car/frame_annotations.jgz", put("ndc", 0, "viewpoint", "intrinsics_format"), "'ndc_isotropic', not 'ndc'"),
+        ("car/frame_annotations.jgz", remove(0, "viewpoint"), "key 'viewpoint': Field required"),
+        (
+            "car/frame_annotations.jgz",
+            put("ndc", 0, "viewpoint", "intrinsics_format"),
+            "'viewpoint.intrinsics_format': Input should be 'ndc_isotropic'",
+        ),
         ("car/frame_annotations.jgz", remove(0, "viewpoint", "R", 1), "key 'viewpoint.R': 9 numbers"),
         ("car/frame_annotations.jgz", put(None, 0, "viewpoint", "T"), "key 'viewpoint.T': 3 numbers are expected"),
         ("car/frame_annotations.jgz", put("far", 0, "viewpoint", "focal_length"), "'viewpoint.focal_length': 2 num"),
         ("car/frame_annotations.jgz", put([1], 0, "image", "size"), "key 'image.size': 2 numbers"),
-        ("car/frame_annotations.jgz", put({}, 0, "depth"), "key 'depth.scale_adjustment': 1 numbers"),
+        ("car/frame_annotations.jgz", put({}, 0, "depth"), "key 'depth.scale_adjustment': Field required"),
         ("car/frame_annotations.jgz", put(77, 0, "frame_number"), "no frame 0 of 30_2_3, which the set list has"),
-        ("car/frame_annotations.jgz", put(3, 0), "key 'sequence_name': a text"),
+        ("car/frame_annotations.jgz", put(3, 0), "frame_annotations.jgz: Input should be a valid dict"),
+        (
+            "car/frame_annotations.jgz",
+            put(10**400, 0, "viewpoint", "T", 0),
+            "key 'viewpoint.T': 3 numbers are expected",
+        ),
+        ("car/frame_annotations.jgz", put(0.5, 0, "frame_number"), "key 'frame_number': a whole number"),
+        ("car/frame_annotations.jgz", put("a\0b", 0, "sequence_name"), "key 'sequence_name': .* cannot be printed"),
         ("car/sequence_annotations.jgz", put("good", 0, "viewpoint_quality_score"), "'viewpoint_quality_score': 1 n"),
     ],
 )
@@ -305,10 +316,11 @@ def test_malformed_official_annotations_name_file_and_key(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (remove("30_2_3", 0, "filepath"), "key 'filepath': a text"),
-        (put(1, "30_2_3", 0), "key 'filepath': a text"),
-        (remove("30_2_3", 2, "R"), "key 'R': 9 numbers"),
-        (put({}, "30_2_3"), "an object of lists"),
+        (remove("30_2_3", 0, "filepath"), r"key '30_2_3\.0\.filepath': Field required"),
+        (put("a\0.jpg", "30_2_3", 0, "filepath"), r"key '30_2_3\.0\.filepath': .* cannot be printed"),
+        (put(1, "30_2_3", 0), r"key '30_2_3\.0': Input should be a valid dict"),
+        (remove("30_2_3", 2, "R"), r"key '30_2_3\.2\.R': Field required"),
+        (put({}, "30_2_3"), "key '30_2_3': Input should be a valid list"),
     ],
 )
 def test_malformed_preprocessed_annotations_name_file_and_key(

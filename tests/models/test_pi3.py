@@ -18,7 +18,7 @@ from fgq_bench.diagnostics import token_magnitudes, without_views
 from fgq_bench.errors import UserError
 from fgq_bench.fisher import estimate
 from fgq_bench.geometry import decode_pose, relative_poses, transform_points
-from fgq_bench.latency.cases import SUBJECTS, Arm, network_cases
+from fgq_bench.latency.cases import Arm, network_cases
 from fgq_bench.latency.deployment import deployed, random_model
 from fgq_bench.latency.harness import empty_result, run_case
 from fgq_bench.latency.roofline import Peaks
@@ -35,6 +35,7 @@ from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.models.vit import normalize_images
 from fgq_bench.models.workload import linear_flops
+from fgq_bench.result_kinds.latency import SUBJECTS
 
 Golden = tuple[Pi3, dict[str, Tensor], dict[str, Tensor]]
 

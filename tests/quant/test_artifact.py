@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from stored import header
 
 from fgq_bench import api
 from fgq_bench.errors import UserError
@@ -71,7 +72,7 @@ def test_install_shares_what_did_not_change(micro: VGGT) -> None:
 
 def test_overrides_replace_a_tensor(micro: VGGT, tmp_path: Path) -> None:
     name = "aggregator.frame_blocks.0.norm1.weight"
-    made = QuantizedModel({}, {}, {name: torch.full((48,), 2.0)})
+    made = QuantizedModel({}, header(), {name: torch.full((48,), 2.0)})
     made.save(tmp_path / "o.safetensors")
     changed = QuantizedModel.load(tmp_path / "o.safetensors").install(micro, execute)
     assert changed.get_parameter(name).eq(2).all()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored import header
 from torch import Tensor
 
 from fgq_bench.kernels.reference import execute
@@ -69,7 +70,7 @@ def test_shared_transforms_are_stored_once_and_shared_again(tmp_path: Path) -> N
         part: QuantLinear.from_float(weight, None, scheme, transforms=[shared], act_clip=torch.tensor([0.9, 0.8]))
         for part in ("b.attn.q", "b.attn.k", "b.attn.v")
     }
-    QuantizedModel(linears, {}).save(tmp_path / "m")
+    QuantizedModel(linears, header("w4a4")).save(tmp_path / "m")
     found = QuantizedModel.load(tmp_path / "m").linears
     assert found["b.attn.q"].transforms[0] is found["b.attn.v"].transforms[0]
     x = torch.randn(3, 80)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from stored import header
 from torch import Tensor
 
 from fgq_bench import api
@@ -64,7 +65,7 @@ def test_compensation_token_is_the_mean_camera_token_at_the_patches_norm(micro: 
 
 def test_the_camera_head_sees_the_token_and_drops_its_output(micro: VGGT, tmp_path: Path) -> None:
     token, images = torch.randn(1, 96), torch.rand(1, 2, 3, 56, 56)
-    QuantizedModel({}, {}, {}, token).save(tmp_path / "token")
+    QuantizedModel({}, header(), {}, token).save(tmp_path / "token")
     shown = QuantizedModel.load(tmp_path / "token").install(micro, execute)
     frames = micro.aggregator(images, (3,))[3][:, :, 0]
     longer = micro.camera_head(torch.cat([frames, token[None]], 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stored import scored, scored_conditions
 
 from fgq_bench.cards import content_root
 from fgq_bench.commands.reports import render
@@ -40,7 +41,15 @@ def timed(seconds: float, faster: float = 1.0) -> dict[str, Any]:
     rounds = median * np.linspace(0.95, 1.05, 11)
     samples = np.random.default_rng(round(1e4 * median)).permutation(rounds).tolist()
     speedup = {"value": faster, "ci_low": 0.9 * faster, "ci_high": 1.1 * faster, "over": "bf16"}
-    return {"value": median, "p20": rounds[2], "p80": rounds[8], "samples": samples, "speedup": speedup, "unit": "s"}
+    return {
+        "value": median,
+        "p20": rounds[2],
+        "p80": rounds[8],
+        "samples": samples,
+        "speedup": speedup,
+        "unit": "s",
+        "aggregation": "median of rounds",
+    }
 
 
 def put(
@@ -81,7 +90,7 @@ def put_network(store: Store, device: dict[str, Any], subject: str, frames: int,
         metrics[f"{name} w4a4"] = timed(0.1 * frames, 1.25) | {
             "method": name, "scheme": "w4a4", "stored_bytes": {**SIZES, "total": 2_000_000, "total_bf16": 8_000_000},
             "execution": {
-                "integer": {"layers": 0.75, "bytes": 0.75, "flops": 0.9}, "kernels": {"cpu-int8": 9, "reference": 3},
+                "backend": device["type"], "integer": {"layers": 0.75, "bytes": 0.75, "flops": 0.9}, "kernels": {"cpu-int8": 9, "reference": 3},
                 "refusals": {"cpu-int8: outputs are not a multiple of 16": 3},
                 "quantisers": {"fused": 0, "separate": 9},
             },
@@ -107,14 +116,9 @@ def put_network(store: Store, device: dict[str, Any], subject: str, frames: int,
 
 
 def put_accuracy(store: Store, method: str, degrees: float, seed: int = 0, scope: str = "aa") -> None:
-    conditions = {
-        "model": {"name": "vggt-tiny", "hash": "real"}, "method": {**RTN, "name": method}, "preset": None,
-        "calibration": None, "scheme": "w4a4", "scope": scope, "seed": seed, "dataset": {"name": "rooms"},
-        "frames": "f", "backend": "reference", "task": {"name": "agreement"},
-    }  # fmt: skip
-    rows = [{"sequence": str(i), "category": "c", "weight": 1.0, "rotation": degrees + 0.1 * i - 0.2} for i in range(5)]
-    metrics = {"rotation": {"value": degrees, "ci_low": degrees - 0.1, "ci_high": degrees + 0.1, "unit": "degrees"}}
-    store.put(Result("accuracy", content_key(conditions), conditions, "ok", None, metrics, rows), {})
+    about: dict[str, Any] = {"model": {"name": "vggt-tiny", "hash": "real"}, "method": {**RTN, "name": method}}
+    conditions = scored_conditions("agreement", **about, scope=scope, seed=seed)
+    store.put(scored(conditions, [{"rotation": degrees + 0.1 * i - 0.2} for i in range(5)]), {})
 
 
 @pytest.fixture

@@ -30,6 +30,10 @@ CLIP_NORM = 1.0
 SAVES = 11
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
+
+
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Matrices of the transformer blocks (for Muon), and all other trainable parameters (for AdamW)."""
     blocks = [module for module in model.modules() if isinstance(module, Block)]
@@ -121,8 +125,8 @@ class Trainer:
             self.step = int(state["step"])
             for name in ("model", "objective", "average", "muon", "adam"):
                 getattr(self, name).load_state_dict(state[name])
-        except Exception as error:  # whatever a damaged or foreign archive makes of it
-            raise UserError(f"{path}: not a checkpoint of this training ({type(error).__name__}); delete it") from None
+        except Exception as error:  # whatever a damaged or foreign archive makes of it: torch does not say which
+            raise UserError(f"{path}: not a checkpoint of this training ({_first_line(error)}); delete it") from None
         return True
 
     def run(self, validate: Validate) -> AlternatingModel:

@@ -54,8 +54,7 @@ def read_scatters(store: Store, results: list[Result]) -> list[Scatter]:
     scatters: dict[str, Scatter] = {}
     aggregators = of_subjects(results, "aggregator")
     models = dict.fromkeys(result.conditions["model"]["name"] for result in aggregators)
-    paths = sorted(path for model in models for path in store.root.glob(f"{model}/*/agreement/*.json"))
-    scored = [store.read(path) for path in paths if not path.name.endswith(".meta.json")]
+    scored = store.readable(path for model in models for path in store.root.glob(f"{model}/*/agreement/*.json"))
     for latency in aggregators:
         if "value" not in latency.metrics.get(BASELINE, {}):
             continue

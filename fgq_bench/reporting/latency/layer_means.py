@@ -9,8 +9,9 @@ import numpy as np
 
 from fgq_bench.latency.timing import RESAMPLES
 from fgq_bench.latency.variants import BASELINE
-from fgq_bench.reporting.latency.selection import ROLES, grouped, of_subjects
+from fgq_bench.reporting.latency.selection import grouped, of_subjects
 from fgq_bench.reporting.statistics import Interval
+from fgq_bench.result_kinds.latency import ROLES
 from fgq_bench.results import Result
 
 BARE = " without quantiser"  # suffix of the variant that gets codes

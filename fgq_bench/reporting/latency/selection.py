@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fgq_bench.latency.cases import SUBJECTS
 from fgq_bench.latency.variants import BASELINE
+from fgq_bench.result_kinds.latency import ROLES, SUBJECTS
 from fgq_bench.results import Result, Store
 
 K = TypeVar("K")
-ROLES = ("qkv", "proj", "fc1", "fc2")  # linears of a transformer block
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,8 @@ class Setting:
 
 
 def read_latency(store: Store) -> list[Result]:
-    """Every stored latency result, smallest subject first, then by size."""
-    paths = sorted(store.root.glob("*/latency/*/*/*.json"))
-    results = [store.read(path) for path in paths if not path.name.endswith(".meta.json")]
+    """Every stored latency result that can be read, smallest subject first, then by size."""
+    results = store.readable(store.root.glob("*/latency/*/*/*.json"))
     return sorted((each for each in results if each.kind == "latency"), key=_order)
 
 

@@ -26,7 +26,7 @@ class Cancellation:
 
     @classmethod
     def read(cls, facts: dict[str, Any]) -> Cancellation:
-        """From ``fisher-validity.json``; raises KeyError or TypeError where that is damaged."""
+        """From the facts of ``fisher-validity.json``."""
         c, deviation = facts["cancellation"], facts["token_deviation"]
         artefacts: dict[str, str] = c["artefacts"]
         names = [name for kind in TRAININGS for name in artefacts if name.startswith(kind)]

@@ -12,41 +12,52 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fgq_bench.models.interface import TOKEN_TYPES
+from fgq_bench.quant.layout import Expected
 from fgq_bench.reporting.figures.fisher_maps import short_name
-from fgq_bench.reporting.page.section import Section, damaged, read_facts
+from fgq_bench.reporting.page.facts import FisherFacts, read_facts
+from fgq_bench.reporting.page.section import Section, damaged
 from fgq_bench.reporting.page.tables import PageTable
 from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.task_losses import TASKS
 
-VERB = "fisher"
+VERB, TITLE = "fisher", "Fisher information"
 LOWEST, HIGHEST = -8.0, 4.0  # log10(F / mean) of the codes 1 and 65535; code 0 is F = 0
 MISSING: Final = "Not stored beside this page: fgq-bench fisher -o FOLDER/fisher makes it, then fgq-bench report --page FOLDER/index.html."  # fmt: skip
 
 
 def fisher_section(folder: Path) -> Section:
     """The heat-maps of ``folder``/fisher, and each task's information by block and by token type."""
-    title, path = "Fisher information", folder / VERB / "fisher.json"
-    facts = read_facts(path, VERB)
+    path = folder / VERB / "fisher.json"
+    facts = read_facts(path, VERB, FisherFacts)
     if facts is None or not path.with_suffix(".safetensors").is_file():
-        return Section(VERB, title, missing=MISSING)
-    try:
-        conditions = (
-            f"Model {facts['model']}; calibration {facts['manifest']['manifest']}; estimator {facts['estimator']}, "
-            f"{facts['probes']} probes, seed {facts['seed']}. F: squared derivative of a task's loss by a channel of a "
-            "block's output, in expectation."
-        )
-        blocks = [short_name(row["block"]) for row in facts["blocks"]]
-        tables = [PageTable.read(table) for table in (_by_block(facts, conditions), _by_type(facts, conditions))]
-        values = load_file(path.with_suffix(".safetensors"))["fisher"]
-    except (KeyError, TypeError, SafetensorError) as error:
-        raise damaged(path, VERB, error) from None
-    if values.ndim != 4 or values.shape[:3] != (len(TASKS), len(blocks), len(TOKEN_TYPES)):
-        raise damaged(path, VERB, f"a tensor of shape {tuple(values.shape)}")
+        return Section(VERB, TITLE, missing=MISSING)
+    conditions = (
+        f"Model {facts['model']}; calibration {facts['manifest']['manifest']}; estimator {facts['estimator']}, "
+        f"{facts['probes']} probes, seed {facts['seed']}. F: squared derivative of a task's loss by a channel of a "
+        "block's output, in expectation."
+    )
+    blocks = [short_name(row["block"]) for row in facts["blocks"]]
+    tables = [PageTable.read(table) for table in (_by_block(facts, conditions), _by_type(facts, conditions))]
+    values = _read_tensor(path.with_suffix(".safetensors"), len(blocks))
     data = {
         "conditions": conditions, "tasks": TASKS, "blocks": blocks, "types": TOKEN_TYPES, "channels": values.shape[-1],
         "lowest": LOWEST, "highest": HIGHEST, "codes": encode(values),
     }  # fmt: skip
-    return Section(VERB, title, {"tables": tables, "conditions": conditions}, data)
+    return Section(VERB, TITLE, {"tables": tables, "conditions": conditions}, data)
+
+
+def _read_tensor(path: Path, blocks: int) -> Tensor:
+    """F [tasks, blocks, token types, channels]; raises UserError for any other tensor."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise damaged(path, VERB, error) from None
+    wanted = Expected((torch.float32,), (len(TASKS), blocks, len(TOKEN_TYPES), None))
+    if "fisher" not in tensors:
+        raise damaged(path, VERB, "tensor 'fisher' is missing")
+    if (fault := wanted.fault(tensors["fisher"])) is not None:
+        raise damaged(path, VERB, f"tensor 'fisher': {fault}")
+    return tensors["fisher"]
 
 
 def encode(fisher: Tensor) -> str:  # [tasks, blocks, token types, channels]

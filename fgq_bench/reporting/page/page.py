@@ -13,14 +13,12 @@ from fgq_bench.files import write_text
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.latency.report import latency_tables
 from fgq_bench.reporting.latency.selection import read_latency
+from fgq_bench.reporting.page import fisher, sensitivity, validity
 from fgq_bench.reporting.page.audit import audit_section
 from fgq_bench.reporting.page.clouds import clouds_section
-from fgq_bench.reporting.page.fisher import fisher_section
 from fgq_bench.reporting.page.scatter import scatter_section
-from fgq_bench.reporting.page.section import Section
-from fgq_bench.reporting.page.sensitivity import sensitivity_section
+from fgq_bench.reporting.page.section import Section, section_or_reason
 from fgq_bench.reporting.page.tables import Report, tables_section
-from fgq_bench.reporting.page.validity import validity_section
 from fgq_bench.reporting.published import load_published
 from fgq_bench.reporting.reports import Built
 from fgq_bench.results import Store
@@ -46,9 +44,9 @@ def sections_of(folder: Path, reports: list[Built], store: Store, cache: Predict
     return [
         scatter_section(plain, read_latency(store)),
         clouds_section(plain, cache),
-        sensitivity_section(folder),
-        fisher_section(folder),
-        validity_section(folder),
+        section_or_reason("sensitivity", sensitivity.TITLE, lambda: sensitivity.sensitivity_section(folder)),
+        section_or_reason("fisher", fisher.TITLE, lambda: fisher.fisher_section(folder)),
+        section_or_reason("validity", validity.TITLE, lambda: validity.validity_section(folder)),
         audit_section(load_published()),
         tables_section(shown),
     ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fgq_bench.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,13 @@ class Section:
     missing: str = ""
 
 
-def read_facts(path: Path, verb: str) -> dict[str, Any] | None:
-    """The JSON file that ``fgq-bench VERB`` writes, None where there is none; raises UserError if it is damaged."""
-    if not path.is_file():
-        return None
+def section_or_reason(name: str, title: str, made: Callable[[], Section]) -> Section:
+    """The section that ``made`` gives; where a file that it reads is damaged, one that says so in its place."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, verb, error) from None
-    if not isinstance(facts, dict):
-        raise damaged(path, verb, "not an object")
-    return facts
+        return made()
+    except UserError as error:
+        _log.warning("%s; left out of the page", error)
+        return Section(name, title, missing=f"Left out: {error}.")
 
 
 def damaged(path: Path, verb: str, reason: object) -> UserError:

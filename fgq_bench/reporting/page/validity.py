@@ -10,32 +10,30 @@ from fgq_bench.fisher_validity.ranking import CEILING
 from fgq_bench.fisher_validity.summary import Row
 from fgq_bench.reporting.fisher_validity import HEADS, LEVELS, show
 from fgq_bench.reporting.page.cancellation import Cancellation
-from fgq_bench.reporting.page.section import Section, damaged, read_facts
+from fgq_bench.reporting.page.facts import ValidityFacts, read_facts
+from fgq_bench.reporting.page.section import Section
 from fgq_bench.reporting.page.tables import PageTable
 from fgq_bench.reporting.page.validity_chart import ALL, OWN, Scale, ordered, panels
 from fgq_bench.reporting.tables import Cell, Table
 
-VERB = "fisher-validity"
+VERB, TITLE = "fisher-validity", "Does Fisher information predict damage?"
 MISSING: Final = "Not stored beside this page: fgq-bench fisher-validity -o FOLDER/fisher-validity makes it, then fgq-bench report --page FOLDER/index.html."  # fmt: skip
 
 
 def validity_section(folder: Path) -> Section:
     """The correlations of ``folder``/fisher-validity/fisher-validity.json as a chart and as tables, and what cancels."""
-    title, path = "Does Fisher information predict damage?", folder / VERB / f"{VERB}.json"
-    facts = read_facts(path, VERB)
+    path = folder / VERB / f"{VERB}.json"
+    facts = read_facts(path, VERB, ValidityFacts)
     if facts is None:
-        return Section("validity", title, missing=MISSING)
-    try:
-        rows = ordered(facts["channels"]["correlation"])
-        scale = Scale.of(rows.values())
-        shown = {
-            "answer": _answer(rows), "conditions": _conditions(facts["conditions"]), "command": facts["command"],
-            "panels": panels(rows, scale), "ticks": scale.ticks, "tables": list(map(PageTable.read, _tables(facts))),
-            "cancellation": Cancellation.read(facts),
-        }  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damaged(path, VERB, error) from None
-    return Section("validity", title, shown)
+        return Section("validity", TITLE, missing=MISSING)
+    rows = ordered(facts["channels"]["correlation"])
+    scale = Scale.of(rows.values())
+    shown = {
+        "answer": _answer(rows), "conditions": _conditions(facts["conditions"]), "command": facts["command"],
+        "panels": panels(rows, scale), "ticks": scale.ticks, "tables": list(map(PageTable.read, _tables(facts))),
+        "cancellation": Cancellation.read(facts),
+    }  # fmt: skip
+    return Section("validity", TITLE, shown)
 
 
 def _answer(rows: dict[str, Row]) -> str:

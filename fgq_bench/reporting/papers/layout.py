@@ -13,7 +13,7 @@ from fgq_bench.loaders.setting import Setting
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.published import Published, PublishedCell, load_published
-from fgq_bench.reporting.statistics import PER_CATEGORY
+from fgq_bench.tasks.aggregate import PER_CATEGORY
 
 FULL_PRECISION = "fp w16a16"
 _STAND_INS = {"pointmap-mm": "pointmap", "pointmap-median": "pointmap", "depth-l1": "depth"}
