@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pydantic
 
+from fgq_bench.bounded import read_text
+from fgq_bench.documents import TOML_LIMIT, parse_toml
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
 from fgq_bench.suggest import unknown
@@ -215,9 +216,9 @@ def load_card(kind: type[CardT], name: str) -> CardT:
 def parse_card(kind: type[CardT], path: Path) -> CardT:
     """Read and validate one file; the error names the file, the line and the key."""
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of 5000 digits
+        text = read_text(path, TOML_LIMIT)
+        values = parse_toml(text)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not valid TOML: {str(error).splitlines()[0]}") from None
     try:
         card = kind.model_validate(values)

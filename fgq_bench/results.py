@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fgq_bench.bounded import read_bytes
+from fgq_bench.documents import parse_json, read_json
 from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import is_file_name, json_text, write_json, write_text
 
@@ -100,13 +102,13 @@ class Store:
     def read(self, path: Path) -> Result:
         """Read one file; raises UserError if it is damaged or of another schema."""
         try:
-            content = path.read_bytes()
-            values = json.loads(content.decode("utf-8"))
+            content = read_bytes(path)
+            values = parse_json(content.decode("utf-8"))
             if values.get("schema") != SCHEMA:
                 raise UserError(f"{path}: schema {values.get('schema')!r}, this version reads {SCHEMA}")
             result = Result(**values)
             _check(result, path)
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
         if _stated_digest(path) not in (None, hashlib.sha256(content).hexdigest()):
             raise UserError(f"{path}: damaged, its content is not what was stored; delete it and run again")
@@ -160,7 +162,6 @@ def _check(result: Result, path: Path) -> None:
 def _stated_digest(path: Path) -> str | None:
     """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
     try:
-        meta = json.loads(path.with_suffix(".meta.json").read_text(encoding="utf-8"))
-        return str(meta[DIGEST])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return str(read_json(path.with_suffix(".meta.json"))[DIGEST])
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fgq_bench.cards import DatasetCard, content_root, load_card
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
@@ -129,9 +130,9 @@ def load_manifest(name: str) -> Manifest:
     if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         manifest = _manifest(values)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None
     if values.get("hash") != manifest.hash:
         raise UserError(f"{path}: key 'hash' is not that of the clips ({manifest.hash[:12]}...): the file was edited")

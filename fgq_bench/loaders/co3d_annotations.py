@@ -8,10 +8,8 @@ frames 0.1. So 51 categories take half a minute to two minutes, preprocessed one
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from fgq_bench.errors import UserError
-from fgq_bench.loaders.reading import Floats, read_json
+from fgq_bench.bounded import read_gzip
+from fgq_bench.errors import BadData
+from fgq_bench.loaders.reading import Floats, named, read_json
 
+RECORDS = 2**30  # bytes of a category's annotations, unpacked: 1 million frames
 QUALITY = 0.5  # viewpoint_quality_score that a sequence must exceed
 OFFICIAL = "frame_annotations.jgz"
 FOLDERS = (".", "annotations")  # where preprocessed files may lie
@@ -61,7 +61,7 @@ def annotation_file(root: Path, category: str, split: str) -> Path | None:
 
 
 def read_category(root: Path, category: str, split: str) -> Tracks:
-    """The sequences of a category's split; none where it is not annotated. Raises UserError for malformed files."""
+    """The sequences of a category's split; none where it is not annotated. Raises BadData for malformed files."""
     path = annotation_file(root, category, split)
     if path is None:
         return {}
@@ -72,9 +72,10 @@ def _preprocessed(path: Path) -> Tracks:
     """``{category}_{split}.jgz``: sequence -> [{filepath, R, T, focal_length, principal_point}]."""
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(frames, list) for frames in content.values()):
-        raise UserError(f"{path}: an object of lists is expected, sequence -> frames")
+        raise BadData(f"{path}: an object of lists is expected, sequence -> frames")
     found = {}
     for sequence, frames in content.items():
+        _text(path, {"sequence": sequence}, "sequence")
         paths = [_text(path, frame, "filepath") for frame in frames]
         rows = [[x for key, count in POSE.items() for x in _numbers(path, frame, key, count)] for frame in frames]
         nothing = [np.nan] * 3  # size and scale
@@ -96,7 +97,7 @@ def _official(folder: Path, split: str) -> Tracks:
     for sequence, frames in wanted.items():
         for number, picture in frames:
             if (sequence, number) not in rows:
-                raise UserError(f"{path}: key 'frame_number': no frame {number} of {sequence}, which the set list has as {picture}")  # fmt: skip
+                raise BadData(f"{path}: key 'frame_number': no frame {number} of {sequence}, which the set list has as {picture}")  # fmt: skip
     return {
         sequence: _track([picture for _, picture in frames], [rows[sequence, number] for number, _ in frames])
         for sequence, frames in wanted.items()
@@ -106,7 +107,7 @@ def _official(folder: Path, split: str) -> Tracks:
 def _official_row(path: Path, record: Any) -> list[float]:
     view, depth = _get(record, "viewpoint"), _get(record, "depth")
     if (found := _get(view, "intrinsics_format")) != "ndc_isotropic":
-        raise UserError(f"{path}: key 'viewpoint.intrinsics_format': CO3Dv2 has 'ndc_isotropic', not {found!r}")
+        raise BadData(f"{path}: key 'viewpoint.intrinsics_format': CO3Dv2 has 'ndc_isotropic', not {found!r}")
     row = [x for key, count in POSE.items() for x in _numbers(path, view, key, count, "viewpoint.")]
     row += _numbers(path, _get(record, "image"), "size", 2, "image.")
     return row + ([np.nan] if depth is None else _numbers(path, depth, "scale_adjustment", 1, "depth."))
@@ -117,9 +118,11 @@ def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
     found: dict[str, list[tuple[int, str]]] = {}
     try:
         for sequence, number, picture in read_json(path)[split]:
+            if not f"{sequence}{picture}".isprintable():
+                raise ValueError
             found.setdefault(str(sequence), []).append((int(number), str(picture)))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected") from None
+    except (KeyError, TypeError, ValueError, OverflowError):  # the last: infinity
+        raise BadData(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected") from None
     return found
 
 
@@ -132,18 +135,17 @@ def _track(paths: list[str], rows: list[list[float]]) -> Track:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    """The records of a gzipped JSON array, one at a time; raises UserError."""
+    """The records of a gzipped JSON array, one at a time; raises BadData."""
     decode = json.JSONDecoder().raw_decode
-    try:
-        text = gzip.decompress(path.read_bytes()).decode()
+    with named(path, "not a gzipped JSON array"):
+        text = read_gzip(path, RECORDS).decode()
         at = text.index("[") + 1
-        while text[at := GAP.match(text, at).end()] != "]":  # type: ignore[union-attr]
-            record, at = decode(text, at)
-            yield record
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, ValueError, IndexError, RecursionError) as error:
-        raise UserError(f"{path}: not a gzipped JSON array ({error})") from None
+        try:
+            while text[at := GAP.match(text, at).end()] != "]":  # type: ignore[union-attr]
+                record, at = decode(text, at)
+                yield record
+        except (IndexError, RecursionError):
+            raise ValueError("it ends too early, or is nested too deeply") from None
 
 
 def _quality(path: Path, record: Any) -> float:
@@ -158,8 +160,8 @@ def _get(record: Any, key: str) -> Any:
 
 def _text(path: Path, record: Any, key: str) -> str:
     value = _get(record, key)
-    if not isinstance(value, str):
-        raise UserError(f"{path}: key {key!r}: a text is expected, not {value!r:.60}")
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadData(f"{path}: key {key!r}: a printable text is expected, not {value!r:.60}")
     return value
 
 
@@ -173,11 +175,11 @@ def _numbers(path: Path, record: Any, key: str, count: int, within: str = "") ->
             raise ValueError
         return [float(x) for x in numbers]
     except (ValueError, OverflowError):
-        raise UserError(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}") from None
+        raise BadData(f"{path}: key {within + key!r}: {count} numbers are expected, not {value!r:.60}") from None
 
 
 def _frame_number(path: Path, record: Any) -> int:
     number = _numbers(path, record, "frame_number", 1)[0]
     if not number.is_integer():
-        raise UserError(f"{path}: key 'frame_number': a whole number is expected, not {number}")
+        raise BadData(f"{path}: key 'frame_number': a whole number is expected, not {number}")
     return int(number)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgq_bench.cards import ProtocolEntry, content_root
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.setting import Setting
@@ -78,10 +79,10 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         rule, stated = values["rule"], values["hash"]
         frames = {str(name): [str(frame) for frame in found] for name, found in values["sequences"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a frame list ({type(error).__name__}: {error}); delete it, or write it again with fgq-bench frames") from None  # fmt: skip
     if stated != hash_frames(frames):
         raise UserError(f"{path}: key 'hash' is not that of the frames ({hash_frames(frames)[:12]}...): the file was edited")  # fmt: skip

@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fgq_bench.bounded import check_regular
+from fgq_bench.documents import parse_json
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel, shared_copy
 from fgq_bench.quant.linear import PARTS, Executor, QuantLinear, SplitLinear, fused_part
@@ -135,7 +137,7 @@ def _about(file: Any, path: Path) -> dict[str, Any]:
     metadata = file.metadata() or {}
     if FORMAT not in metadata:
         raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
-    about: dict[str, Any] = json.loads(metadata[FORMAT])
+    about: dict[str, Any] = parse_json(metadata[FORMAT])
     if not {"header", "layers"} <= about.keys() <= {"header", "layers", DIGEST}:
         raise ValueError(f"keys {', '.join(about)}")
     return about
@@ -152,6 +154,7 @@ def _verify(file: Any, about: dict[str, Any], path: Path) -> None:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             yield file
     except FileNotFoundError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
 from fgq_bench.results import Result, Store
@@ -62,6 +62,6 @@ def _readable(store: Store, path: Path) -> Result | None:
 def _noted_seconds(path: Path) -> float | None:
     """How long a run took, as noted beside its result; None where that is damaged: it only serves an estimate."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return float(read_json(path)["seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None

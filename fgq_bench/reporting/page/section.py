@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 
 
@@ -27,8 +27,8 @@ def read_facts(path: Path, verb: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        facts = read_json(path)
+    except (OSError, ValueError) as error:
         raise damaged(path, verb, error) from None
     if not isinstance(facts, dict):
         raise damaged(path, verb, "not an object")
