@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+import pydantic
 import torch
 
 from fgq_bench.errors import UserError
@@ -22,8 +23,8 @@ class Procedural(Dataset):
 
         family: Literal["objects", "rooms"]
         split: Literal["test", "calibration", "pool", "validation"] = "test"
-        sequences: int
-        frames: int
+        sequences: int = pydantic.Field(ge=1, le=2**20)
+        frames: int = pydantic.Field(ge=1, le=2**10)
 
     options: Options
 
