@@ -13,8 +13,9 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 LIMIT = 2**26  # bytes of a file that is read whole, unless the caller says otherwise
 MANY = 2**40  # bytes: of files that are mapped or streamed, never held
@@ -23,7 +24,7 @@ ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, Overfl
 T = TypeVar("T")
 
 
-def open_regular(path: Path, limit: int = MANY) -> BinaryIO:
+def open_regular(path: Path, limit: int = MANY) -> BufferedReader:
     """``path`` opened for reading; raises OSError for what is no regular file, ValueError where it is over ``limit``.
 
     A pipe without a writer does not block: it is opened without waiting, then refused.
@@ -77,7 +78,7 @@ def read_zip(path: Path, limit: int) -> dict[str, bytes]:
         return _undamaged(lambda: _members(file, limit))
 
 
-def _members(file: BinaryIO, limit: int) -> dict[str, bytes]:
+def _members(file: BufferedReader, limit: int) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as archive:
         _check_sizes(archive, limit)
         return {info.filename: archive.read(info) for info in archive.infolist()}

@@ -135,7 +135,7 @@ def test_archives_unpack_to_what_their_reader_expects(tmp_path: Path) -> None:
         read_zip(path, 10**4)
     for damage in (path.read_bytes()[:-30], path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"), b""):
         path.write_bytes(damage)
-        with pytest.raises(ValueError, match=r"(?i)zip"):
+        with pytest.raises(ValueError, match=r"zip|central directory"):
             read_zip(path, 10**6)
 
 
