@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pydantic
 
+from fgq_bench.bounded import read_text
+from fgq_bench.documents import TOML_LIMIT, parse_toml
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
 from fgq_bench.suggest import unknown
 
+LARGEST = 4096  # pixels: side of a model's input; a card that asks for more would fill the memory
 Scalar = bool | int | pydantic.FiniteFloat | str
 
 
@@ -67,7 +69,7 @@ class DatasetCard(Card):
     download: str = "nothing to download"  # the steps, in words
     disk: str = "none"  # size once unpacked
     tasks: list[str] = []  # that can be scored, without a protocol card
-    image_size: int | None = None  # width in pixels
+    image_size: int | None = pydantic.Field(None, ge=1, le=LARGEST)  # width in pixels
     options: dict[str, Scalar] = {}  # for the loader
 
 
@@ -78,15 +80,15 @@ class ProtocolEntry(pydantic.BaseModel):
 
     tasks: list[str] = []  # none: to calibrate on
     frames: Literal["random", "stride", "first", "each", "all"]  # see loaders/frames.py
-    count: int | None = None  # random, first: frames of a sequence
-    seed: int | None = None  # random
-    stride: int | None = None  # stride
+    count: int | None = pydantic.Field(None, ge=1)  # random, first: frames of a sequence
+    seed: int | None = pydantic.Field(None, ge=0, lt=2**32)  # random
+    stride: int | None = pydantic.Field(None, ge=1)  # stride
     at_most_half: bool = False  # stride: at most half the sequence's length
     minimum: int = 1  # sequences with fewer frames are left out
     resize: Literal["crop", "squash", "pad", "keep", "area"] = "crop"  # see loaders/images.py
-    width: int = pydantic.Field(0, ge=0)  # pixels; area: none
-    height: int | None = None  # squash: pixels; None: as wide
-    pixels: int | None = None  # area: at most that many
+    width: int = pydantic.Field(0, ge=0, le=LARGEST)  # pixels; area: none
+    height: int | None = pydantic.Field(None, ge=1, le=LARGEST)  # squash: pixels; None: as wide
+    pixels: int | None = pydantic.Field(None, ge=1, le=LARGEST**2)  # area: at most that many
     truth: Literal["image", "native"] = "image"  # resolution of the true depth
     headline: list[str] = []  # "task.metric[/category]" that the paper prints
     options: dict[str, Scalar] = {}  # for the loader, beside the data set card's
@@ -152,7 +154,7 @@ class ReportCard(Card):
     protocol: str | None = None  # of data sets in files; None: each one's own
     calibration: str | None = None  # manifest of rows without @CALIBRATION; None: the model's own
     seeds: list[int] = [0]
-    sequences: int | None = None  # only the first ones of each data set; None: all
+    sequences: int | None = pydantic.Field(None, ge=1)  # only the first ones of each data set; None: all
     backend: str = "reference"
     pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all
     published: str | None = None  # "PAPER, TABLE" of reports/published, for example "fgq, Table 1"
@@ -215,9 +217,9 @@ def load_card(kind: type[CardT], name: str) -> CardT:
 def parse_card(kind: type[CardT], path: Path) -> CardT:
     """Read and validate one file; the error names the file, the line and the key."""
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of 5000 digits
+        text = read_text(path, TOML_LIMIT)
+        values = parse_toml(text)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not valid TOML: {str(error).splitlines()[0]}") from None
     try:
         card = kind.model_validate(values)

@@ -16,4 +16,7 @@ class NotApplicable(UserError):
 
 
 class BadData(UserError):
-    """A sequence of a data set that cannot be read or makes no sense; a sweep may leave it out (``--on-bad-data``)."""
+    """A sequence of a data set that cannot be read or makes no sense; a sweep may leave it out (``--on-bad-data``).
+
+    Whatever reads a sequence's own files raises it, whichever of them is damaged and however.
+    """

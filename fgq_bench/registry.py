@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from fgq_bench.cards import MethodCard, Scalar, load_card
+from fgq_bench.documents import parse_toml
 from fgq_bench.errors import UserError
 from fgq_bench.lazy import find_class
 from fgq_bench.suggest import unknown
@@ -75,9 +76,11 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Scalar]:
     for text in texts:
         key, value = split_pair("--set", text)
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
+            parsed = parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             parsed = value
+        except ValueError as error:
+            raise UserError(f"--set {text!r:.60}: {error}") from None
         if not isinstance(parsed, (bool, int, float, str)) or (isinstance(parsed, float) and not isfinite(parsed)):
             raise UserError(f"--set {text!r}: the value must be a finite number, true, false or text")
         overrides[key] = parsed

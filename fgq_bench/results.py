@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic_core import from_json
-
+from fgq_bench.bounded import read_bytes
+from fgq_bench.documents import parse_json, read_json
 from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import is_file_name, json_text, write_json, write_text
 from fgq_bench.result_kinds.accuracy import AccuracyResult
@@ -143,8 +143,8 @@ class Store:
     def read(self, path: Path) -> Result:
         """Read one file; raises UserError, with file and key, if it is damaged, of another schema or not ours."""
         try:
-            content = path.read_bytes()
-            values = from_json(content, allow_inf_nan=False)
+            content = read_bytes(path)
+            values = parse_json(content.decode("utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
         result = Result.parse(values, str(path))
@@ -215,7 +215,6 @@ def _is_finite(values: Any) -> bool:
 def _stated_digest(path: Path) -> str | None:
     """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
     try:
-        meta = json.loads(path.with_suffix(NOTES).read_text(encoding="utf-8"))
-        return str(meta[DIGEST])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return str(read_json(path.with_suffix(NOTES))[DIGEST])
+    except (OSError, ValueError, TypeError, KeyError):
         return None

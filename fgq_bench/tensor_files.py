@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fgq_bench.bounded import check_regular
 from fgq_bench.files import write_atomically
 
 DIGEST = "sha256"
@@ -42,6 +43,7 @@ def load_tensors(path: Path, about: str) -> dict[str, Tensor] | None:
     A file without any metadata was written before there were hashes, and is taken as it is.
     """
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}

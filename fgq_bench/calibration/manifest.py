@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic_core import from_json
 from torch import Tensor
 
 from fgq_bench.calibration.manifest_file import ManifestFile
 from fgq_bench.cards import DatasetCard, content_root, load_card
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
@@ -134,7 +134,7 @@ def load_manifest(name: str) -> Manifest:
     if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
-        values = from_json(path.read_bytes(), allow_inf_nan=False)
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a calibration manifest ({error})") from None
     if (fault := fault_of(ManifestFile, values)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgq_bench.bounded import read_text
 from fgq_bench.cards import ReportCard, card_names
 from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
@@ -121,7 +122,11 @@ def _fill(path: Path, reports: list[Built]) -> None:
     if not path.is_file():
         raise UserError(f"--fill {path}: no such file")
     rendered = {report.card.name: "\n".join(map(to_markdown, report.tables)) for report in reports}
-    write_text(path, fill_tables(path.read_text(encoding="utf-8"), rendered))
+    try:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--fill {path}: not a text file ({error})") from None
+    write_text(path, fill_tables(text, rendered))
     print(f"filled {path}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from fgq_bench.bounded import MANY, read_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 
@@ -20,9 +21,10 @@ class Bundle:
 
     @classmethod
     def pack(cls, folder: Path) -> Bundle:
-        """The tensor files under ``folder``; raises OSError."""
+        """The tensor files under ``folder``; raises OSError, also for what is no regular file."""
         files = {
-            path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))
+            path.relative_to(folder).as_posix(): read_bytes(path, MANY)
+            for path in sorted(folder.rglob("*.safetensors"))
         }
         return cls(files, hash_files(files))
 
@@ -40,7 +42,7 @@ class Bundle:
             if place.is_absolute() or ".." in place.parts:
                 raise UserError(f"{name!r}: a file of a calibration that leads out of its folder")
             path = folder / place
-            if not path.is_file() or path.read_bytes() != content:
+            if not path.is_file() or read_bytes(path, MANY) != content:
                 write_atomically(path, partial(_write, content))
 
 

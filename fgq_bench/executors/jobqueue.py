@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from fgq_bench.documents import read_toml
 from fgq_bench.errors import UserError
 from fgq_bench.executors.security import Tls
 
@@ -29,8 +29,8 @@ class ClusterFile(pydantic.BaseModel):
     def read(cls, path: Path) -> ClusterFile:
         """Read ``path``; raises UserError that names file and key."""
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # as of cards: not UTF-8, not TOML, nested too deeply
+            values = read_toml(path)
+        except (OSError, ValueError) as error:
             raise UserError(f"--cluster {path}: {getattr(error, 'strerror', None) or error}") from None
         try:
             return cls.model_validate(values)

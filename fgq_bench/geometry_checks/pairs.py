@@ -30,7 +30,8 @@ def neighbours(frames: int) -> list[tuple[int, int]]:
 def in_order(names: list[str]) -> list[str]:
     """Frames as they were taken, by the numbers in their names: an index or a protocol may have shuffled them."""
     return sorted(
-        names, key=lambda name: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+        names,
+        key=lambda name: [int(part) if number % 2 else part for number, part in enumerate(re.split(r"([0-9]+)", name))],
     )
 
 

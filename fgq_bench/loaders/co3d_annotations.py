@@ -8,10 +8,8 @@ frames 0.1. So 51 categories take half a minute to two minutes, preprocessed one
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,13 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from fgq_bench.errors import UserError
+from fgq_bench.bounded import read_gzip
+from fgq_bench.errors import BadData
 from fgq_bench.loaders.co3d_records import FrameRecord, Named, Preprocessed, SequenceRecord
-from fgq_bench.loaders.reading import Floats, read_json
+from fgq_bench.loaders.reading import Floats, named, read_json
 from fgq_bench.schema import first_fault
 
+RECORDS = 2**30  # bytes of a category's annotations, unpacked: 1 million frames
 QUALITY = 0.5  # viewpoint_quality_score that a sequence must exceed
 OFFICIAL = "frame_annotations.jgz"
 FOLDERS = (".", "annotations")  # where preprocessed files may lie
@@ -64,7 +64,7 @@ def annotation_file(root: Path, category: str, split: str) -> Path | None:
 
 
 def read_category(root: Path, category: str, split: str) -> Tracks:
-    """The sequences of a category's split; none where it is not annotated. Raises UserError for malformed files."""
+    """The sequences of a category's split; none where it is not annotated. Raises BadData for malformed files."""
     path = annotation_file(root, category, split)
     if path is None:
         return {}
@@ -97,7 +97,7 @@ def _official(folder: Path, split: str) -> Tracks:
     for sequence, frames in wanted.items():
         for number, picture in frames:
             if (sequence, number) not in rows:
-                raise UserError(f"{path}: key 'frame_number': no frame {number} of {sequence}, which the set list has as {picture}")  # fmt: skip
+                raise BadData(f"{path}: key 'frame_number': no frame {number} of {sequence}, which the set list has as {picture}")  # fmt: skip
     return {
         sequence: _track([picture for _, picture in frames], [rows[sequence, number] for number, _ in frames])
         for sequence, frames in wanted.items()
@@ -111,10 +111,10 @@ def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
     found: dict[str, list[tuple[int, str]]] = {}
     for entry in entries if isinstance(entries, list) else [None]:
         if not (isinstance(entry, list) and [type(value) for value in entry] == [str, int, str]):
-            raise UserError(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected")
+            raise BadData(f"{path}: key {split!r}: a list of [sequence, frame number, path] is expected")
         sequence, number, picture = entry
         if not (sequence.isprintable() and picture.isprintable()):
-            raise UserError(f"{path}: key {split!r}: {entry!r:.100} cannot be printed")
+            raise BadData(f"{path}: key {split!r}: {entry!r:.100} cannot be printed")
         found.setdefault(sequence, []).append((number, picture))
     return found
 
@@ -128,23 +128,22 @@ def _track(paths: list[str], rows: list[list[float]]) -> Track:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    """The records of a gzipped JSON array, one at a time; raises UserError."""
+    """The records of a gzipped JSON array, one at a time; raises BadData."""
     decode = json.JSONDecoder().raw_decode
-    try:
-        text = gzip.decompress(path.read_bytes()).decode()
+    with named(path, "not a gzipped JSON array"):
+        text = read_gzip(path, RECORDS).decode()
         at = text.index("[") + 1
-        while text[at := GAP.match(text, at).end()] != "]":  # type: ignore[union-attr]
-            record, at = decode(text, at)
-            yield record
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, ValueError, IndexError, RecursionError) as error:
-        raise UserError(f"{path}: not a gzipped JSON array ({error})") from None
+        try:
+            while text[at := GAP.match(text, at).end()] != "]":  # type: ignore[union-attr]
+                record, at = decode(text, at)
+                yield record
+        except (IndexError, RecursionError):
+            raise ValueError("it ends too early, or is nested too deeply") from None
 
 
 def _parsed(schema: type[SchemaT], values: Any, path: Path) -> SchemaT:
-    """``values`` as ``schema`` declares them; raises UserError with file and key."""
+    """``values`` as ``schema`` declares them; raises BadData with file and key."""
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_fault(error)}") from None
+        raise BadData(f"{path}: {first_fault(error)}") from None

@@ -12,6 +12,8 @@ from fgq_bench.errors import BadData
 from fgq_bench.geometry import quaternion_to_matrix
 from fgq_bench.loaders.reading import Floats, parse_numbers, read_text
 
+POINTS = 2**28  # bytes of images.txt: it holds every point that a picture sees
+
 
 @dataclass(frozen=True)
 class ColmapImage:
@@ -53,4 +55,4 @@ def _read_cameras(path: Path) -> dict[str, tuple[Floats, tuple[float, float]]]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in read_text(path).splitlines() if not line.startswith("#")]
+    return [line.strip() for line in read_text(path, POINTS).splitlines() if not line.startswith("#")]

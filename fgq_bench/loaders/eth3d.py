@@ -8,20 +8,20 @@ Official depth, ``ground_truth_depth/dslr_images``, is that of the distorted pic
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgq_bench.bounded import read_bytes
 from fgq_bench.errors import BadData, UserError
+from fgq_bench.loaders.arrays import read_npz
 from fgq_bench.loaders.colmap import ColmapImage, read_reconstruction
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside
+from fgq_bench.loaders.reading import Floats, folders, inside, named
 
 SCENES = (
     "courtyard", "delivery_area", "electro", "facade", "kicker", "meadow", "office", "pipes", "playground", "relief",
@@ -37,7 +37,7 @@ class ETH3D(FileDataset):
         """See ``FileDataset``; a frame is what has a camera."""
         arrays = {scene.name: sorted(path.stem for path in (scene / CAMERAS).glob("*.npz")) for scene in self._scenes}
         found = {scene: names for scene, names in arrays.items() if names}
-        found |= {scene: sorted(frames) for scene, frames in self._official.items()}
+        found |= {scene.name: sorted(frames) for scene in self._scenes if (frames := self._official(scene.name))}
         if not found:
             raise UserError(f"{self.root}: expected <scene>/{CAMERAS}/*.npz or <scene>/{OFFICIAL}/images.txt, with courtyard among the scenes")  # fmt: skip
         return found
@@ -47,15 +47,21 @@ class ETH3D(FileDataset):
         return folders(self.root)
 
     @cached_property
-    def _official(self) -> dict[str, dict[str, ColmapImage]]:
-        """Pictures by scene and frame, of scenes that come without .npz cameras."""
-        official = [scene for scene in self._scenes if (scene / OFFICIAL).is_dir()]
-        places = [scene for scene in official if not any((scene / CAMERAS).glob("*.npz"))]
-        return {scene.name: {Path(i.name).stem: i for i in read_reconstruction(scene / OFFICIAL)} for scene in places}
+    def _reconstructions(self) -> dict[str, dict[str, ColmapImage]]:
+        return {}
+
+    def _official(self, scene: str) -> dict[str, ColmapImage]:
+        """Pictures of a scene by frame, read once; none where it comes with .npz cameras."""
+        place = inside(self.root, scene)
+        if not (place / OFFICIAL).is_dir() or any((place / CAMERAS).glob("*.npz")):
+            return {}
+        if scene not in self._reconstructions:
+            self._reconstructions[scene] = {Path(i.name).stem: i for i in read_reconstruction(place / OFFICIAL)}
+        return self._reconstructions[scene]
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
-        camera = self._official.get(sequence, {}).get(frame)
+        camera = self._official(sequence).get(frame)
         if camera is not None:
             extrinsics, intrinsics = camera.extrinsics, camera.intrinsics
         else:
@@ -79,7 +85,7 @@ class ETH3D(FileDataset):
 
     def _place(self, sequence: str, kind: str, frame: str) -> Path:
         """Where a frame's picture or depth map (``kind``) is, or ought to be; raises BadData outside of the scene."""
-        found = self._official.get(sequence, {}).get(frame)
+        found = self._official(sequence).get(frame)
         name = f"{CUSTOM}/{frame}.JPG" if found is None else found.name
         named = inside(self.root, sequence, kind, name)
         custom = inside(self.root, sequence, kind, CUSTOM, Path(name).name)
@@ -88,22 +94,22 @@ class ETH3D(FileDataset):
 
 def _read_camera(path: Path) -> tuple[Floats, Floats]:
     """Extrinsics [3, 4] (w2c) and intrinsics [3, 3] of an .npz without objects."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            extrinsics, intrinsics = (np.asarray(arrays[key], np.float64) for key in ("extrinsics", "intrinsics"))
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise BadData(f"{path}: no camera with extrinsics and intrinsics ({error})") from None
+    with named(path, "no camera with extrinsics and intrinsics"):
+        arrays = read_npz(path)
+        if missing := [key for key in ("extrinsics", "intrinsics") if key not in arrays]:
+            raise ValueError(f"no {missing[0]}")
+        extrinsics, intrinsics = arrays["extrinsics"], arrays["intrinsics"]
+        if {extrinsics.dtype.kind, intrinsics.dtype.kind} - set("iuf"):
+            raise ValueError(f"numbers are expected, not {extrinsics.dtype} and {intrinsics.dtype}")
     if extrinsics.shape not in ((3, 4), (4, 4)) or intrinsics.shape != (3, 3):
         raise BadData(f"{path}: extrinsics {list(extrinsics.shape)}, intrinsics {list(intrinsics.shape)}; expected [4, 4] and [3, 3]")  # fmt: skip
-    return extrinsics[:3], intrinsics
+    return extrinsics[:3].astype(np.float64), intrinsics.astype(np.float64)
 
 
 def _read_depth(path: Path, width: int, height: int) -> NDArray[np.float32]:
     """Headerless float32, row by row, as many as the picture has pixels, whatever the file's name ends in."""
-    if not path.is_file():
-        raise BadData(f"{path}: no such file (depth of undistorted pictures)")
-    if path.stat().st_size != 4 * width * height:
-        raise BadData(f"{path}: {path.stat().st_size} bytes; {width} x {height} values of float32, as the picture has pixels, are {4 * width * height}")  # fmt: skip
-    return np.fromfile(path, "<f4").astype(np.float32, copy=False).reshape(height, width)
+    size = 4 * width * height
+    if path.is_file() and path.stat().st_size != size:
+        raise BadData(f"{path}: {path.stat().st_size} bytes; {width} x {height} values of float32, as the picture has pixels, are {size}")  # fmt: skip
+    with named(path, "no depth map"):
+        return np.frombuffer(read_bytes(path, size), "<f4").astype(np.float32).reshape(height, width)

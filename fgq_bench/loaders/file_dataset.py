@@ -135,7 +135,7 @@ class FileDataset(Dataset):
             fitted += [self._fit(place, name, fitted[0].warp) for name in names[1:]]
             scene = _stack(sequence, self.category(place), fitted)
             _check_geometry(scene)
-        except BadData as error:
+        except (UserError, OSError) as error:  # OSError: a name that is too long, a folder that may not be entered
             raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
         return scene
 

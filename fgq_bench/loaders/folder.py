@@ -6,6 +6,7 @@ import hashlib
 from functools import cached_property
 from pathlib import Path
 
+from fgq_bench.bounded import open_regular
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
@@ -36,8 +37,9 @@ class Folder(FileDataset):
         digest = hashlib.sha256()
         for sequence, names in self.frames.items():
             for name in names:
-                picture = inside(self.root, self.place(sequence), name).read_bytes()
-                digest.update(f"{sequence}/{name} {hashlib.sha256(picture).hexdigest()}\n".encode())
+                with open_regular(inside(self.root, self.place(sequence), name)) as picture:
+                    content = hashlib.file_digest(picture, "sha256").hexdigest()
+                digest.update(f"{sequence}/{name} {content}\n".encode())
         return digest.hexdigest()
 
     def global_name(self, sequence: str) -> str:

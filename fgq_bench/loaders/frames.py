@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic_core import from_json
 
 from fgq_bench.cards import ProtocolEntry, content_root
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.setting import Setting
@@ -92,7 +92,7 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
         return None
     advice = "delete it, or write it again with fgq-bench frames"
     try:
-        values = from_json(path.read_bytes(), allow_inf_nan=False)
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a frame list ({error}); {advice}") from None
     if (fault := fault_of(PinnedFile, values)) is not None:

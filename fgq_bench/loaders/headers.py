@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from PIL import Image
-
 from fgq_bench.errors import BadData
-from fgq_bench.loaders.reading import DAMAGED, FORMATS, Floats
+from fgq_bench.loaders.reading import Floats, open_picture
 
 OFF_CENTRE = 0.2  # of the picture's side: how far a camera's principal point lies from the middle at most
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture, pixels; raises BadData for a missing or foreign file."""
-    try:
-        with (
-            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path, formats=FORMATS) as image,
-        ):
-            return image.size
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file") from None
-    except DAMAGED as error:
-        raise BadData(f"{path}: not a readable picture ({type(error).__name__})") from None
+    with open_picture(path) as image:
+        return image.size
 
 
 def check_centre(intrinsics: Floats, image: Path, size: tuple[int, int]) -> None:

@@ -15,6 +15,7 @@ from fgq_bench.cards import ProtocolEntry
 from fgq_bench.errors import BadData
 
 LONGEST = 20  # times as long as wide: what is longer is refused before it fills the memory
+THINNEST = 28  # pixels of an input's shorter side: one patch shows nothing
 PATCH = 14  # pixels; sides of an input are multiples of it
 
 
@@ -88,11 +89,13 @@ def fit(
     """
     if image.mode.startswith(("I", "F")):
         raise BadData(f"a picture of 8 bits per channel is expected, this one is {image.mode}")
-    if not 1 / LONGEST <= image.width / image.height <= LONGEST:
-        raise BadData(f"{image.width} x {image.height} pixels are no photograph")
-    picture = over_white(image)
-    wide, high = (aspect, 1.0) if aspect else picture.size
+    _check_shape(image.width, image.height, f"{image.width} x {image.height} pixels")
+    wide, high = image.size if aspect is None else (aspect, 1.0)
+    _check_shape(wide, high, f"{image.width} x {image.height} pixels that show {wide / high:.3g} : 1")
     size = _size(entry, wide, high, first)
+    if min(size) < THINNEST:
+        raise BadData(f"{image.width} x {image.height} pixels become {size[0]} x {size[1]}; at least {THINNEST} are needed each way")  # fmt: skip
+    picture = over_white(image)
     warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
     smooth = Image.Resampling.LANCZOS if entry.resize in ("keep", "area") else Image.Resampling.BICUBIC
     array = np.asarray(picture.resize(size, smooth), dtype=np.float32)
@@ -109,6 +112,11 @@ def fit(
         pixels = F.interpolate(pixels[None], (height, width), mode="bilinear", antialias=True)[0]
         pixels, warp = pixels.clamp(0, 1), warp.resized(width, height)
     return pixels, warp
+
+
+def _check_shape(wide: float, high: float, what: str) -> None:
+    if not 1 / LONGEST <= wide / high <= LONGEST:  # also of NaN
+        raise BadData(f"{what} are no photograph: more than {LONGEST} times as long as wide")
 
 
 def _size(entry: ProtocolEntry, wide: float, high: float, first: Warp | None) -> tuple[int, int]:

@@ -28,18 +28,27 @@ class NeuralRGBD(FileDataset):
 
     def index(self) -> FrameList:
         """See ``FileDataset``."""
-        if not self._poses:
+        scenes = self._scenes()
+        if not scenes:
             raise UserError(f"{self.root}: expected <scene>/poses.txt, <scene>/images/img0.png, <scene>/depth/depth0.png, with breakfast_room among the scenes")  # fmt: skip
-        return {scene: list(poses) for scene, poses in self._poses.items() if poses}
+        return {scene: list(poses) for scene in scenes if (poses := self._poses(scene))}
+
+    def _scenes(self) -> list[str]:
+        return [place.name for place in folders(self.root) if (place / "poses.txt").is_file()]
 
     @cached_property
-    def _poses(self) -> dict[str, dict[str, Floats]]:
-        """Camera-to-world matrices [4, 4], OpenCV axes, by scene and frame, in numeric order."""
-        return {place.name: _read_poses(place) for place in folders(self.root) if (place / "poses.txt").is_file()}
+    def _read(self) -> dict[str, dict[str, Floats]]:
+        return {}
+
+    def _poses(self, scene: str) -> dict[str, Floats]:
+        """Camera-to-world matrices [4, 4] of a scene, OpenCV axes, by frame, in numeric order; read once."""
+        if scene not in self._read:
+            self._read[scene] = _read_poses(inside(self.root, scene))
+        return self._read[scene]
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
-        c2w = self._poses.get(sequence, {}).get(frame)
+        c2w = self._poses(sequence).get(frame)
         if c2w is None:
             raise BadData(f"{self.root / sequence / 'poses.txt'}: no pose of frame {frame}")
         image = inside(self.root, sequence, "images", f"img{frame}.png")
@@ -54,7 +63,7 @@ class NeuralRGBD(FileDataset):
 
     def incomplete(self) -> list[str]:
         """See ``FileDataset``: scenes."""
-        return [f"scene {scene}: no poses.txt" for scene in SCENES if scene not in self._poses]
+        return [f"scene {scene}: no poses.txt" for scene in SCENES if scene not in self._scenes()]
 
 
 def _read_poses(place: Path) -> dict[str, Floats]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
+import pydantic
 import torch
 
 from fgq_bench.errors import UserError
@@ -21,8 +23,8 @@ class Procedural(Dataset):
 
         family: Literal["objects", "rooms"]
         split: Literal["test", "calibration", "pool", "validation"] = "test"
-        sequences: int
-        frames: int
+        sequences: int = pydantic.Field(ge=1, le=2**20)
+        frames: int = pydantic.Field(ge=1, le=2**10)
 
     options: Options
 
@@ -35,15 +37,15 @@ class Procedural(Dataset):
     def load(self, sequence: str) -> Scene:
         """Render one scene; raises UserError for a name that is not in the list."""
         o = self.options
-        family, split, index = sequence.split("-")
-        if (family, split) != (o.family, o.split) or not int(index) < o.sequences:
+        match = re.fullmatch(rf"{o.family}-{o.split}-([0-9]{{4,9}})", sequence)
+        if match is None or int(match[1]) >= o.sequences:
             raise UserError(f"data set {self.card.name}: no sequence {sequence!r}")
-        arrays = draw_scene(Family[family.upper()], Split[split.upper()], int(index), o.frames)
+        arrays = draw_scene(Family[o.family.upper()], Split[o.split.upper()], int(match[1]), o.frames)
         images, depth = render(stack_scenes([arrays]), self.setting.image_size, compile=False)
         intrinsics = intrinsics_from_fov(torch.as_tensor(arrays.fov), self.setting.image_size)
         return Scene(
             sequence=sequence,
-            category=family,
+            category=o.family,
             images=images[0].float() / 255,
             extrinsics=torch.as_tensor(arrays.extrinsics),
             intrinsics=intrinsics.expand(o.frames, 3, 3),

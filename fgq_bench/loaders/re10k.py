@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from fgq_bench.errors import BadData, UserError
+from fgq_bench.errors import BadData
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
@@ -54,7 +55,7 @@ class RealEstate10K(FileDataset):
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
         clip = self._clip(sequence)
-        if not frame.isdecimal() or (row := int(frame)) >= len(clip.pictures):
+        if not re.fullmatch("[0-9]{4,9}", frame) or (row := int(frame)) >= len(clip.pictures):
             raise BadData(f"{self._camera_files[sequence]}: no frame {frame}")
         image = inside(self.root, clip.pictures[row])
         if clip.normalised and not image.is_file():
@@ -123,7 +124,7 @@ def _rows(path: Path) -> int:
         return sum(bool(line.strip()) for line in read_text(path).splitlines()[1:])
     content = read_json(path)
     if not isinstance(content, list):
-        raise UserError(f"{path}: a list of frames is expected")
+        raise BadData(f"{path}: a list of frames is expected")
     return len(content)
 
 
@@ -132,11 +133,13 @@ def _prepared(path: Path) -> Clip:
     frames = read_json(path)
     shape, key = "texts", "filepath"
     try:
-        names = [str(frame[key]) for frame in frames]
+        names = [frame[key] for frame in frames]
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError
         shape, key = "3 x 3 numbers", "intrinsics"
-        intrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(-1, 3, 3)
+        intrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(len(names), 3, 3)
         shape, key = "4 x 4 numbers", "extrinsics"
-        extrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(-1, 4, 4)[:, :3]
-    except (KeyError, TypeError, ValueError):
+        extrinsics = np.array([frame[key] for frame in frames], dtype=np.float64).reshape(len(names), 4, 4)[:, :3]
+    except (KeyError, TypeError, ValueError, OverflowError):  # the last: a number of 400 digits
         raise BadData(f"{path}: key {key!r}: {shape} are expected for every frame") from None
     return Clip(names, intrinsics, extrinsics, normalised=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import math
 import os
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fgq_bench import bounded
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry import invert_rigid
+from fgq_bench.loaders.arrays import read_npy
 
 Floats = NDArray[np.float64]
 FORMATS = ("JPEG", "PNG", "WEBP")  # what Pillow may take a file for: others (EPS) start programs
+LARGEST = 2**29  # bytes of a stored picture
+TEXT = 2**24  # bytes of a sequence's text file
+JSON = 2**29  # bytes of a JSON file, unpacked: annotations of 1 million frames
+VALUES = 2**25  # of a JSON file: a frame has about 25
 DAMAGED = (
     OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -29,12 +36,39 @@ DAMAGED = (
 def inside(root: Path, *parts: str) -> Path:
     """``root`` joined with ``parts``, as a data set's own files name them; raises BadData where they lead outside.
 
-    Links are followed: whoever makes a link on this machine (scenes on several disks) means it.
+    Links are followed: whoever makes a link on this machine (scenes on several disks) means it. Dots are resolved
+    before that, in the names: what a file writes as ``link/../x`` is ``x``.
     """
-    path = root.joinpath(*parts)
-    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
-        raise BadData(f"{'/'.join(parts)!r} leads out of the data set's folder {root}")
-    return path
+    top, name = os.path.abspath(root), "/".join(parts)
+    if not name.isprintable():
+        raise BadData(f"{name!r} in {root} cannot be the name of a file")
+    path = os.path.normpath(os.path.join(top, *parts))
+    if not Path(path).is_relative_to(top):
+        raise BadData(f"{name!r} leads out of the data set's folder {root}")
+    return root / os.path.relpath(path, top)
+
+
+@contextmanager
+def named(path: Path, refusal: str) -> Iterator[None]:
+    """Turn what keeps ``path`` from being read into BadData: the path, the ``refusal``, the reason."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadData(f"{path}: no such file") from None
+    except DAMAGED as error:
+        raise BadData(f"{path}: {refusal} ({_first_line(error)})") from None
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header is read; raises BadData for a missing or foreign file, and for what its reading meets."""
+    with (
+        named(path, "not a readable picture"),
+        warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+        bounded.open_regular(path, LARGEST) as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        yield image
 
 
 def folders(path: Path) -> list[Path]:
@@ -49,17 +83,9 @@ def folders(path: Path) -> list[Path]:
 
 def read_picture(path: Path) -> Image.Image:
     """A decoded picture; raises BadData for a missing, truncated or foreign file."""
-    try:
-        with (
-            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path, formats=FORMATS) as image,
-        ):
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file") from None
-    except DAMAGED as error:
-        raise BadData(f"{path}: not a readable picture ({_first_line(error)})") from None
+    with open_picture(path) as image:
+        image.load()
+        return image
 
 
 def read_integers(path: Path) -> NDArray[np.int64]:
@@ -70,14 +96,10 @@ def read_integers(path: Path) -> NDArray[np.int64]:
     return np.asarray(image).astype(np.int64)
 
 
-def read_text(path: Path) -> str:
-    """A text file; raises BadData."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"{path}: not a readable text ({_first_line(error)})") from None
+def read_text(path: Path, limit: int = TEXT) -> str:
+    """A text file of at most ``limit`` bytes; raises BadData."""
+    with named(path, "not a readable text"):
+        return bounded.read_text(path, limit)
 
 
 def read_numbers(path: Path, *shape: int) -> Floats:
@@ -88,7 +110,10 @@ def read_numbers(path: Path, *shape: int) -> Floats:
 def parse_numbers(text: str, path: Path, *shape: int) -> Floats:
     """Numbers [``shape``] in ``text``, which comes from ``path``; -1 in ``shape``: as many as there are."""
     try:
-        return np.array(text.split(), dtype=np.float64).reshape(shape)
+        if not text.isascii() or "_" in text:  # Python takes other alphabets' digits, and 1_000
+            raise ValueError("digits are 0 to 9")
+        count = -1 if -1 in shape else math.prod(shape)
+        return np.array(text.split(maxsplit=count), dtype=np.float64).reshape(shape)
     except ValueError as error:
         raise BadData(f"{path}: {' x '.join(map(str, shape))} numbers are expected ({_first_line(error)})") from None
 
@@ -100,23 +125,21 @@ def invert_pose(pose: Floats) -> Floats:
 
 def read_array(path: Path) -> NDArray[Any]:
     """An ``.npy`` array without objects; raises BadData."""
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadData(f"{path}: not a readable array ({_first_line(error)})") from None
+    with named(path, "not a readable array"):
+        return read_npy(path)
 
 
 def read_json(path: Path) -> Any:
-    """JSON, gzipped where the name ends in ``.jgz`` or ``.gz``; raises UserError: an index, not one sequence, is broken."""
-    try:
-        data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if path.suffix in (".jgz", ".gz") else data)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as JSON ({_first_line(error)})") from None
+    """JSON, gzipped where the name ends in ``.jgz`` or ``.gz``; raises BadData. Numbers may be any, NaN too."""
+    with named(path, "not readable as JSON"):
+        read = bounded.read_gzip if path.suffix in (".jgz", ".gz") else bounded.read_bytes
+        try:
+            content = read(path, JSON)
+            if content.count(b",") >= VALUES:
+                raise ValueError(f"more than {VALUES} values")
+            return json.loads(content)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pydantic
 
+from fgq_bench.bounded import read_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import folders, inside, invert_pose, read_numbers
+from fgq_bench.loaders.reading import TEXT, folders, inside, invert_pose, read_numbers
 
 LOST = (b"inf", b"nan")  # in the pose of a frame that was not tracked
 
@@ -47,14 +49,14 @@ class ScanNet(FileDataset):
     def _numbers(self, scene: Path) -> list[int]:
         """Numbers of a scene's pictures, in order."""
         names = [path.stem for path in (scene / "color").glob("*.jpg")]
-        if odd := [name for name in names if not name.isdecimal() or name != str(int(name))]:
+        if odd := [name for name in names if not re.fullmatch("0|[1-9][0-9]{0,8}", name)]:
             raise UserError(f"{scene / 'color' / odd[0]}.jpg: pictures are called by their number, as SensReader exports them")  # fmt: skip
         return sorted(number for name in names if (number := int(name)) % self.options.every == 0)
 
 
 def _tracked(path: Path) -> bool:
-    """False for a pose of infinities; a missing file is the reader's to report, the list must not depend on it."""
+    """False for a pose of infinities; what cannot be read is the reader's to report, the list must not depend on it."""
     try:
-        return not any(word in path.read_bytes().lower() for word in LOST)
-    except OSError:
+        return not any(word in read_bytes(path, TEXT).lower() for word in LOST)
+    except (OSError, ValueError):
         return True

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fgq_bench.bounded import check_zip
 from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import ModelConfig, ReconstructionModel
@@ -139,6 +140,7 @@ def open_checkpoint(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
                 shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
                 metadata = file.metadata() or {}
             return {key: Entry(shape, partial(_read, path, key)) for key, shape in shapes.items()}, metadata
+        check_zip(path)
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fgq_bench.bounded import check_regular
+from fgq_bench.documents import parse_json
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel, shared_copy
 from fgq_bench.quant.layout import About, Layer, check_layers, check_tensors
@@ -143,6 +144,7 @@ def read_header(path: Path) -> dict[str, Any]:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             yield file
     except FileNotFoundError:
@@ -157,7 +159,7 @@ def _about(file: Any, path: Path) -> dict[str, Any]:
     if text is None:
         raise UserError(f"{path}: not a quantized model of this project (no {FORMAT} metadata)")
     try:
-        content: dict[str, Any] = from_json(text, allow_inf_nan=False)
+        content: dict[str, Any] = parse_json(text)
     except ValueError as error:
         raise UserError(f"{path}: not a quantized model of this project ({error})") from None
     check(About, content, f"{path}: not a quantized model of this project")

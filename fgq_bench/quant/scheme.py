@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fgq_bench.errors import UserError
 
 BITS = (2, 3, 4, 6, 8, 16)
-_GRAMMAR = re.compile(r"w(\d+)a(\d+)(?:g(\d+))?((?:-(?:wasym|aasym|astatic|atensor))*)")
+_GRAMMAR = re.compile(r"w([0-9]{1,2})a([0-9]{1,2})(?:g([0-9]{1,9}))?((?:-(?:wasym|aasym|astatic|atensor))*)")
 _FORM = "w<bits>a<bits>[g<group>][-wasym][-aasym][-astatic][-atensor], bits in " + ", ".join(map(str, BITS))
 
 

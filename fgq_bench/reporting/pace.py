@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pydantic_core import from_json
-
+from fgq_bench.documents import read_json
 from fgq_bench.errors import UserError
 from fgq_bench.planning import Run
 from fgq_bench.results import Result, Store
@@ -70,7 +69,7 @@ def _readable(store: Store, path: Path) -> Result | None:
 def _noted_seconds(path: Path) -> float | None:
     """How long a run took, as noted beside its result; None where that is damaged: it only serves an estimate."""
     try:
-        notes = from_json(path.read_bytes(), allow_inf_nan=False)
+        notes = read_json(path)
     except (OSError, ValueError):
         return None
     return None if fault_of(Notes, notes) else float(notes["seconds"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from fgq_bench.bounded import read_text
 from fgq_bench.cards import content_root
 from fgq_bench.errors import UserError
 from fgq_bench.reporting.published_names import (
@@ -167,15 +169,18 @@ def load_published(folder: Path | None = None) -> Published:
 
 def _read(paper: str, path: Path) -> Iterator[PublishedCell]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            if (heads := next(reader, [])) != _HEADS:
-                raise UserError(f"{path}:1: the heads must be {','.join(_HEADS)}, not {','.join(heads)}")
-            for fields in reader:
-                yield _parse(paper, path, reader.line_num, fields)
+        text = read_text(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
+        raise UserError(f"{path}:1: not valid CSV: {error}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if (heads := next(reader, [])) != _HEADS:
+            raise UserError(f"{path}:1: the heads must be {','.join(_HEADS)}, not {','.join(heads)}")
+        for fields in reader:
+            yield _parse(paper, path, reader.line_num, fields)
+    except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num + 1}: not valid CSV: {error}") from None
 
 
@@ -184,7 +189,7 @@ def _parse(paper: str, path: Path, line: int, fields: list[str]) -> PublishedCel
     if len(fields) != len(_HEADS):
         raise UserError(f"{where}: {len(fields)} fields, not {len(_HEADS)}")
     printed = Printed(*fields)
-    if not re.fullmatch(r"\d+(\.\d+)?", printed.value):
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", printed.value):
         raise UserError(f"{where}: value {printed.value!r} is not a plain number such as 0.973")
     unit = ERRATA.get((paper, printed.metric), printed.unit)
     if unit not in UNITS:

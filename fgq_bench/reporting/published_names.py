@@ -141,7 +141,7 @@ def scheme_name(paper: str, method: str, bits: str) -> str:
     """A scheme such as ``w4a4``, or the bits as they are printed."""
     if bits in ("FP16", "BF16", "W16A16"):
         return "w16a16"
-    if not re.fullmatch(r"W\d+A\d+", bits):
+    if not re.fullmatch(r"W[0-9]+A[0-9]+", bits):
         return bits
     group = f"g{_GROUPED}" if paper == "qvggt" and bits == "W4A16" and method != "QuantVGGT" else ""
     return bits.lower() + group + _SCHEME_FLAGS.get(method, "")
@@ -160,7 +160,7 @@ def metric_name(paper: str, metric: str, aggregation: str, dataset: str, protoco
     """``task.metric[/category]`` on a data set of this project, or the metric as it is printed."""
     if protocol is None:
         return metric
-    if re.fullmatch(r"AUC@\d+", metric):
+    if re.fullmatch(r"AUC@[0-9]+", metric):
         return f"pose.{metric.lower()}" + ("/category" if dataset == "co3dv2" else "")
     if metric in _DEPTH:
         return f"depth-l1.{_DEPTH[metric]}_scale"

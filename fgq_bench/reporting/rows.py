@@ -48,7 +48,10 @@ class RowText:
 
     def seeds(self, default: list[int]) -> list[int]:
         """The row's own seed, else ``default``."""
-        return [int(option.removeprefix(_SEED)) for option in self.options if option.startswith(_SEED)] or default
+        own = [option.removeprefix(_SEED) for option in self.options if option.startswith(_SEED)]
+        if odd := [text for text in own if not re.fullmatch("[0-9]{1,18}", text)]:
+            raise ValueError(f"{odd[0]!r} is no seed")
+        return [int(text) for text in own] or default
 
     @property
     def label(self) -> str:

@@ -80,7 +80,7 @@ def test_other_machines_need_tls(host: str, tls: Tls) -> None:
         (SLURM.replace("SLURM", "Slurm"), "key 'system'"),
         ("workers = 2\n" + SLURM, "key 'workers': Extra inputs"),
         ("jobs = ", "Invalid value"),
-        ("jobs = " + "[" * 5000, "slurm.toml: .*recursion"),
+        ("jobs = " + "[" * 5000, "slurm.toml: nested too deeply"),
     ],
 )
 def test_cluster_files(text: str, message: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry_checks.epipolar import epipolar_distance, match_neighbours
 from fgq_bench.geometry_checks.pairs import misread
 from fgq_bench.geometry_checks.warp import depth_disagreement
+from fgq_bench.loaders import co3d_annotations, reading
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.co3d import SEEN, UNSEEN, Co3d
 from fgq_bench.loaders.setting import Setting
@@ -321,6 +322,8 @@ def test_malformed_official_annotations_name_file_and_key(
         (put(1, "30_2_3", 0), r"key '30_2_3\.0': Input should be a valid dict"),
         (remove("30_2_3", 2, "R"), r"key '30_2_3\.2\.R': Field required"),
         (put({}, "30_2_3"), "key '30_2_3': Input should be a valid list"),
+        (put([[10**400] * 3] * 3, "30_2_3", 0, "R"), r"key '30_2_3\.0\.R': 9 numbers"),
+        (put("a\ud800", "30_2_3", 0, "filepath"), r"key '30_2_3\.0\.filepath': .* cannot be printed"),
     ],
 )
 def test_malformed_preprocessed_annotations_name_file_and_key(
@@ -342,6 +345,26 @@ def test_unreadable_annotations_name_the_file(miniature: Miniature, path: str, c
         opened(miniature.root).sequences()
 
 
+@pytest.mark.parametrize("path", ["car_test.jgz", "car/frame_annotations.jgz", "car/sequence_annotations.jgz"])
+def test_annotations_that_unpack_to_too_much_are_refused(
+    miniature: Miniature, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miniature.write_official()
+    (miniature.root / path).write_bytes(gzip.compress(b"[" + b" " * 10**6 + b"]"))
+    monkeypatch.setattr(reading, "JSON", 10**5)
+    monkeypatch.setattr(co3d_annotations, "RECORDS", 10**5)
+    with pytest.raises(BadData, match=rf"{path}: not .* \(more than 100000 bytes, which is all that is read\)"):
+        opened(miniature.root).sequences()
+
+
+def test_a_pinned_sequence_of_a_broken_category_is_bad_data(miniature: Miniature) -> None:
+    data = opened(miniature.write_official())
+    names = data.indexed["car/30_2_3"]
+    (miniature.root / "car/frame_annotations.jgz").write_bytes(b"")
+    with pytest.raises(BadData, match=r"^co3dv2, sequence car/30_2_3: .*frame_annotations\.jgz: not a gzipped JSON"):
+        opened(miniature.root).read("car/30_2_3", names)
+
+
 @pytest.mark.parametrize("text", ['[{"sequence_name": "a"}', "[1, ", "{}", ""], ids=str)
 def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) -> None:
     miniature.write_official()
@@ -350,7 +373,10 @@ def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) ->
         opened(miniature.root).sequences()
 
 
-@pytest.mark.parametrize("content", [{"train": []}, {"test": 3}, {"test": [["a", 1]]}, []], ids=str)
+INFINITE, HALF = {"test": [["a", float("inf"), "b"]]}, {"test": [["a", 1, "b\ud800"]]}
+
+
+@pytest.mark.parametrize("content", [{"train": []}, {"test": 3}, {"test": [["a", 1]]}, [], INFINITE, HALF], ids=ascii)
 def test_malformed_set_lists_name_file_and_key(miniature: Miniature, content: Any) -> None:
     root = miniature.write_official()
     (root / "car/set_lists/set_lists_fewview_dev.json").write_text(json.dumps(content))

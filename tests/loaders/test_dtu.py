@@ -124,7 +124,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "archive for an array": (
         lambda scan: archived(scan / "depths/00000001.npy"),
-        r"00000001\.npy: a map of floats is expected",
+        r"00000001\.npy: not a readable array .*magic",
     ),
     "no word": (
         lambda scan: edit(scan / "cams/00000001_cam.txt", "intrinsic", "inner"),

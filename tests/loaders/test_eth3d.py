@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from miniatures_indoor import halve, write_eth3d, write_eth3d_arrays, write_eth3
 from opening import disagreement, opened, refused, truncate, whole
 from real_scenes import sample
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry_checks.pairs import misread
 from fgq_bench.loaders.eth3d import SCENES
 from fgq_bench.loaders.frames import choose_frames
@@ -89,6 +90,13 @@ def single(path: Path) -> None:
         np.save(file, np.eye(3))
 
 
+def claim(path: Path, shape: str) -> None:
+    """An array whose header says ``shape``, and which has no values."""
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("extrinsics.npy", b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header)
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
@@ -119,6 +127,18 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"DSC_0260\.npz: no camera with .*allow_pickle=False",
     ),
     "no extrinsics": (lambda scene: camera(scene, intrinsics=np.eye(3)), r"DSC_0260\.npz: no camera .*extrinsics"),
+    "texts in a camera": (
+        lambda scene: camera(scene, extrinsics=np.full((4, 4), "1"), intrinsics=K),
+        r"DSC_0260\.npz: no camera with .*numbers are expected, not <U1",
+    ),
+    "camera that unpacks to too much": (
+        lambda scene: np.savez_compressed(scene / CAMERA, extrinsics=np.zeros((800, 800)), intrinsics=K),
+        r"DSC_0260\.npz: no camera with .*an archive that unpacks to 51\d+ bytes; at most 4194304 are read",
+    ),
+    "camera that claims too much": (
+        lambda scene: claim(scene / CAMERA, "(1000000000, 4)"),
+        r"DSC_0260\.npz: no camera with .*float64 \[1000000000, 4\] are more than",
+    ),
     "wrong shapes": (
         lambda scene: camera(scene, extrinsics=np.eye(3), intrinsics=np.eye(4)),
         r"DSC_0260\.npz: extrinsics \[3, 3\], intrinsics \[4, 4\]",
@@ -173,6 +193,15 @@ def test_broken_reconstructions_are_named(root: Path, name: str, old: str, new: 
     edit(root / "office/dslr_calibration_undistorted" / name, old, new)
     with pytest.raises(UserError, match=message):
         opened("eth3d", root).frame_list()
+
+
+def test_a_broken_reconstruction_is_bad_data_of_its_own_scene(root: Path) -> None:
+    names = opened("eth3d", root).indexed["pipes"]
+    (root / "office/dslr_calibration_undistorted/images.txt").write_text("nothing")
+    data = opened("eth3d", root)
+    assert data.read("pipes", names).images.shape[0] == 3
+    with pytest.raises(BadData, match=r"^eth3d, sequence office: .*images\.txt"):
+        data.read("office", names)
 
 
 def test_depth_of_distorted_pictures_is_not_read(root: Path) -> None:

@@ -204,8 +204,23 @@ def test_paths_stay_inside_but_links_are_the_owners(tmp_path: Path) -> None:
     for parts in (("..", "secret"), ("/etc/passwd",), ("a", "../../secret"), ("..", "data-of-others", "x")):
         with pytest.raises(BadData, match="leads out of the data set's folder"):
             inside(tmp_path / "data", *parts)
+    with pytest.raises(BadData, match="leads out of the data set's folder"):
+        inside(tmp_path / "data", "link/../../secret")
+    assert inside(tmp_path / "data", "link/../x") == tmp_path / "data" / "x"  # not what lies beside the link's end
     assert inside(tmp_path / "data", "link", "x") == tmp_path / "data" / "link" / "x"
     assert inside(tmp_path / "data", "a", "..", "b").name == "b"
+
+
+@pytest.mark.parametrize("root", [".", "", "..", "../data", "./", "link/.."])
+def test_paths_stay_inside_a_root_made_of_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    data = tmp_path / "data"
+    (data / "link").mkdir(parents=True)
+    monkeypatch.chdir(data)
+    for name in ("../secret/x", "../../secret/x", "a/../../secret/x", "..", "../data-of-others/x", "/etc/passwd"):
+        with pytest.raises(BadData, match="leads out of the data set's folder"):
+            inside(Path(root), name)
+    assert inside(Path(root), "a", "x").resolve() == (Path(root) / "a" / "x").resolve()
+    assert inside(Path(root), str((Path(root) / "a").absolute())) == Path(root) / "a"  # a name that is written whole
 
 
 # In a sweep ---------------------------------------------------------------------------------------------------------

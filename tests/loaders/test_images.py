@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,26 @@ def test_pictures_that_are_not_of_8_bits_are_refused(mode: str) -> None:
 def test_a_line_is_no_photograph() -> None:
     with pytest.raises(BadData, match="1 x 30000 pixels are no photograph"):
         fit(Image.new("RGB", (1, 30000)), entry("crop", 518))
+
+
+@pytest.mark.parametrize(("aspect", "how"), [(1e-6, "1e-06"), (1e6, "1e+06"), (float("nan"), "nan"), (0.0, "0")])
+@pytest.mark.parametrize("way", [entry("crop", 518), AREA], ids=["crop", "area"])
+def test_the_shape_that_is_shown_is_bounded_as_the_stored_one(way: ProtocolEntry, aspect: float, how: str) -> None:
+    with pytest.raises(BadData, match=re.escape(f"64 x 48 pixels that show {how} : 1 are no photograph")):
+        fit(Image.new("RGB", (64, 48)), way, aspect)
+
+
+def test_one_patch_shows_nothing() -> None:
+    with pytest.raises(BadData, match="100 x 10 pixels become 112 x 14; at least 28 are needed each way"):
+        fit(Image.new("RGB", (100, 10)), entry("crop", 112))
+
+
+@pytest.mark.parametrize(
+    "values", [{"width": 10**9}, {"width": 84, "stride": 0}, {"width": 84, "seed": -1}, {"pixels": 10**12}]
+)
+def test_sizes_of_a_protocol_are_bounded(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="should be"):
+        ProtocolEntry.model_validate({"frames": "all", **values})
 
 
 def test_height_is_rounded_as_vggt_rounds_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from miniatures_indoor import constant, halve, write_nrgbd
 from opening import disagreement, opened, refused, truncate, whole
 from real_scenes import sample
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import BadData, UserError
 from fgq_bench.geometry_checks.pairs import misread
 from fgq_bench.loaders.frames import choose_frames
 from fgq_bench.loaders.nrgbd import FOCAL, SCENES
@@ -100,6 +101,16 @@ def test_broken_poses_are_named(root: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=rf"kitchen/poses\.txt: .*{message}"):
             opened("nrgbd", root).frame_list()
+
+
+def test_broken_poses_are_bad_data_of_their_own_scene(root: Path) -> None:
+    shutil.copytree(root / "kitchen", root / "staircase")
+    names = opened("nrgbd", root).indexed["kitchen"]
+    (root / "staircase/poses.txt").write_text("one two")
+    data = opened("nrgbd", root)
+    assert data.read("kitchen", names[:1]).images.shape[0] == 1
+    with pytest.raises(BadData, match=r"^nrgbd, sequence staircase: .*poses\.txt: .*numbers are expected"):
+        data.read("staircase", names[:1])
 
 
 def test_sequences_without_any_pose_are_left_out(root: Path) -> None:

@@ -131,6 +131,19 @@ def test_limit_changes_the_frame_list_hash() -> None:
     assert open_dataset(card, limit=4).frame_list_hash != open_dataset(card).frame_list_hash
 
 
+@pytest.mark.parametrize(
+    "name", ["rooms-test-٠٠٠١", "rooms-test-1", "rooms-test--001", "rooms-test-x", "rooms", "rooms-test-" + "9" * 5000]
+)
+def test_a_name_that_is_no_scene_is_one_line(name: str) -> None:
+    with pytest.raises(UserError, match="data set procedural-rooms: no sequence"):
+        dataset("procedural-rooms").load(name)
+
+
+def test_more_scenes_than_there_are_numbers_for_are_refused() -> None:
+    with pytest.raises(UserError, match="option 'sequences': Input should be less"):
+        dataset("procedural-rooms", sequences=10**12)
+
+
 def test_bad_option_and_sequence_are_named() -> None:
     with pytest.raises(UserError, match="data set procedural-rooms: option 'family'"):
         dataset("procedural-rooms", family="castles")

@@ -179,6 +179,18 @@ def test_a_cut_picture_does_not_fit_its_pixels(tmp_path: Path, views: dict[str, 
         ("filepath", None, "key 'filepath': texts are expected"),
         ("extrinsics", [[1, 0, 0, 0]], "key 'extrinsics': 4 x 4 numbers are expected for every frame"),
         ("intrinsics", "wide", "key 'intrinsics': 3 x 3 numbers are expected for every frame"),
+        ("intrinsics", [], "key 'intrinsics': 3 x 3 numbers are expected for every frame"),
+        ("intrinsics", [[10**400] * 3] * 3, "key 'intrinsics': 3 x 3 numbers are expected for every frame"),
+        ("extrinsics", [[10**400] * 4] * 4, "key 'extrinsics': 4 x 4 numbers are expected for every frame"),
+        (
+            "intrinsics",
+            [[1e400] * 3] * 3,
+            "a focal length is not a positive number|intrinsics is not finite|do not fit",
+        ),
+        ("filepath", 7, "key 'filepath': texts are expected"),
+        ("filepath", "\ud800.png", r"cannot be the name of a file"),
+        ("filepath", "a\0.png", r"cannot be the name of a file"),
+        ("filepath", "a" * 300 + ".png", r"File name too long"),
     ],
 )
 def test_malformed_preparations_name_sequence_and_key(
@@ -193,6 +205,36 @@ def test_malformed_preparations_name_sequence_and_key(
     path.write_text(json.dumps(content))
     with pytest.raises(BadData, match=rf"re10k, sequence 00a1: .*{message}"):
         opened(tmp_path).load("00a1")
+
+
+def test_a_clip_whose_frames_are_all_empty_names_sequence_and_key(tmp_path: Path, views: dict[str, Views]) -> None:
+    path = write(tmp_path, views, "prepared") / "00a1" / "annotations.json"
+    path.write_text(json.dumps([{**frame, "intrinsics": []} for frame in json.loads(path.read_text())]))
+    data = opened(tmp_path)
+    with pytest.raises(BadData, match=r"re10k, sequence 00a1: .*annotations\.json: key 'intrinsics': 3 x 3 numbers"):
+        data.load("00a1")
+    assert data.load("b2").images.shape[0] == FRAMES
+
+
+@pytest.mark.parametrize("focal", ["0.006", "1e-12", "1e-320", "60", "1e300"])
+def test_a_shape_that_fills_the_memory_is_refused(tmp_path: Path, views: dict[str, Views], focal: str) -> None:
+    path = write(tmp_path, views, "official") / "test" / "00a1.txt"
+    rows = [row.split() for row in path.read_text().splitlines()]
+    for row in rows[1:]:
+        row[2] = focal
+    path.write_text("\n".join(map(" ".join, rows)))
+    with pytest.raises(
+        BadData, match=r"00a1: .*\.jpg: 64 x 48 pixels that show .* : 1 are no photograph: more than 20"
+    ):
+        opened(tmp_path).load("00a1")
+
+
+@pytest.mark.parametrize("name", ["0", "٠٠٠٠", "0000 ", "-001", "9" * 5000])
+def test_frames_are_called_by_their_row_in_four_plain_digits(
+    tmp_path: Path, views: dict[str, Views], name: str
+) -> None:
+    with pytest.raises(BadData, match=r"00a1\.txt: no frame"):
+        opened(write(tmp_path, views, "official")).read("00a1", [name])
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[", "3"])

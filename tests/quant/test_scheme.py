@@ -24,6 +24,9 @@ def test_text_round_trip(scheme: Scheme) -> None:
     ("text", "fault"),
     [
         ("w4", "not of the form"),
+        ("w٤a٤", "not of the form"),
+        ("w4a4g١٢٨", "not of the form"),
+        ("w4a4g" + "9" * 5000, "not of the form"),
         ("W4A4", "not of the form"),
         ("w5a4", "5 bits are not supported"),
         ("w4a4g0", "group size must be positive"),

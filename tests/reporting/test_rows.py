@@ -54,7 +54,7 @@ def test_parts_of_a_row() -> None:
     "text",
     [
         "rtn", "rtn  w4a4", "rtn w4a4 ", "rtn w4a4 alpha", "rtn w4a4 alpha=", "rtn w4a4 =1", "rtn w4a4 alpha=[1]",
-        "rtn w4a4 @", "rtn w4a4 @a @b", "rtn w4a4 @a alpha=1", "rtn @a", "rtn alpha=1", "",
+        "rtn w4a4 @", "rtn w4a4 @a @b", "rtn w4a4 @a alpha=1", "rtn @a", "rtn alpha=1", "", "rtn w4a4 seed=٤", "rtn w4a4 seed=-1",
     ],
 )  # fmt: skip
 def test_a_malformed_row_is_one_line(loaded: LoadedModel, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.bounded import check_zip
 from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
@@ -121,6 +122,7 @@ class Trainer:
         if not path.exists():
             return False
         try:
+            check_zip(path)
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             self.step = int(state["step"])
             for name in ("model", "objective", "average", "muon", "adam"):

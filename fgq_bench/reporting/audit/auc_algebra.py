@@ -155,7 +155,7 @@ def _rows(cells: Iterable[PublishedCell]) -> list[dict[int, PublishedCell]]:
 
 
 def _threshold(cell: PublishedCell) -> int:
-    found = re.search(r"@(\d+)", cell.metric)
+    found = re.search(r"@([0-9]+)", cell.metric)
     assert found is not None
     return int(found[1])
 

@@ -79,7 +79,7 @@ def check_speed_by_frames(published: Published) -> list[Finding]:
 
 
 def _frames(cell: PublishedCell) -> int:
-    found = re.search(r"(\d+) (?:input )?frames", cell.printed.dataset)
+    found = re.search(r"([0-9]+) (?:input )?frames", cell.printed.dataset)
     return int(found[1]) if found else 0
 
 
@@ -108,7 +108,7 @@ def check_memory(published: Published) -> list[Finding]:
     memory = [c for c in published.cells if c.metric == "memory_reduction_x" and c.paper == "quantvggt" and c.value > 1]
     for cells in group(memory, lambda cell: (cell.printed.bits, cell.printed.value)).values():
         cell = cells[0]
-        bits = int(re.sub(r"W(\d+)A.*", r"\1", cell.printed.bits))
+        bits = int(re.sub(r"W([0-9]+)A.*", r"\1", cell.printed.bits))
         implied, possible = ((1 - 1 / reduction) / (1 - bits / 16) for reduction in (cell.low, cell.high))
         limit = 1 / (1 - share * (1 - bits / 16))
         findings.append(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from fgq_bench.bounded import read_text
+from fgq_bench.documents import parse_json
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 
 
 def draw_training_curve(scores: Path, stem: Path) -> list[Path]:
     """Draw every score in ``scores`` (one JSON object per line: step, seconds, scores in [0, 1]) and save to ``stem``."""
-    rows = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
+    rows = [parse_json(line) for line in read_text(scores).splitlines()]
     names = [name for name in rows[-1] if name not in ("step", "seconds")]
     figure, axes = new_figure(1, 1, 6.0, 3.4)
     axis = axes[0][0]

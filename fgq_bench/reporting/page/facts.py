@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
-from pydantic_core import from_json
 
+from fgq_bench.documents import read_json
 from fgq_bench.files import write_json
 from fgq_bench.fisher_validity.injection import MEASURES
 from fgq_bench.fisher_validity.predictors import PERMUTED, VARIANCE
@@ -166,7 +166,7 @@ def read_facts(path: Path, verb: str, schema: type[BaseModel]) -> dict[str, Any]
     if not path.is_file():
         return None
     try:
-        facts: dict[str, Any] = from_json(path.read_bytes(), allow_inf_nan=False)
+        facts: dict[str, Any] = read_json(path)
     except (OSError, ValueError) as error:
         raise damaged(path, verb, error) from None
     if (fault := fault_of(schema, facts)) is not None:

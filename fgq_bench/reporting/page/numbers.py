@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|inf)"
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?|inf)"
 _CELL = re.compile(rf"({_NUMBER})(?:\s*(?:x|%|°|MB|ms))?(?: \[({_NUMBER}), ({_NUMBER})\])?(?= |$)")
 WITHOUT_VALUE = frozenset({"", "–", "failed", "n/a", "refused", "nan"})
 

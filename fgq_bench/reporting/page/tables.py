@@ -10,7 +10,7 @@ from fgq_bench.reporting.page.numbers import Measured, read_column
 from fgq_bench.reporting.page.section import Section
 from fgq_bench.reporting.tables import Cell, Table
 
-_SCHEME = re.compile(r"\bw\d+a\d+(?:g\d+)?(?:-\w+)*")
+_SCHEME = re.compile(r"\bw[0-9]+a[0-9]+(?:g[0-9]+)?(?:-\w+)*")
 
 
 @dataclass(frozen=True)

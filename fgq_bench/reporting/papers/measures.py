@@ -24,7 +24,7 @@ from fgq_bench.reporting.rows import RowText
 from fgq_bench.results import Result, Store
 
 _NETWORKS = ("model", "aggregator")  # what stands for "the network", best first
-_FRAMES = re.compile(r"(\d+)(?: input)? frames")
+_FRAMES = re.compile(r"([0-9]+)(?: input)? frames")
 
 
 @dataclass(frozen=True)
