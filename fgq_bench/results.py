@@ -14,6 +14,7 @@ from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import is_file_name, json_text, write_json, write_text
 
 SCHEMA = 1
+OPTIONAL = ("execution", "skipped", "notes")  # fields of a result
 DIGEST = "sha256"  # of a result's file, in the file beside it
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Result:
     bytes: dict[str, int] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)  # what ran as integers; empty on ``reference``
     skipped: list[dict[str, str]] = field(default_factory=list)  # sequences left out as bad data, with the reasons
+    notes: list[str] = field(default_factory=list)  # what the copy of the data lacked, and what of it was left out
     schema: int = SCHEMA
 
     @property
@@ -56,8 +58,8 @@ class Result:
         }  # fmt: skip
 
     def values(self) -> dict[str, Any]:
-        """The file's content: every field, ``execution`` and ``skipped`` only where there is something to say."""
-        return {key: value for key, value in asdict(self).items() if value or key not in ("execution", "skipped")}
+        """The file's content: every field, those of ``OPTIONAL`` only where there is something to say."""
+        return {key: value for key, value in asdict(self).items() if value or key not in OPTIONAL}
 
     def path(self) -> Path:
         """Where the cell lives inside a store: no brackets or colons, the key's first 12 digits last.

@@ -49,6 +49,11 @@ class Manifest:
     selection: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets that are drawn from."""
+        return list(dict.fromkeys(clip.dataset for clip in self.clips))
+
+    @property
     def hash(self) -> str:
         """SHA-256 over every clip in order, and over the sources that have more than one way to be read."""
         clips: Any = [asdict(clip) for clip in self.clips]
@@ -62,7 +67,7 @@ class Manifest:
 
     def describe(self) -> dict[str, Any]:
         """What a reader wants to know, with a one-line summary."""
-        datasets = ", ".join(dict.fromkeys(clip.dataset for clip in self.clips))
+        datasets = ", ".join(self.datasets)
         frames = sorted({len(clip.frames) for clip in self.clips})
         summary = f"{len(self.clips)} clips of {'-'.join(map(str, frames))} frames from {datasets}"
         return {"name": self.name, "summary": summary, "sampler": self.sampler, "seed": self.seed, "hash": self.hash}
@@ -166,7 +171,7 @@ class CalibrationClips:
     def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
         self.manifest = manifest
         sources, self.datasets = dict(manifest.sources), {}
-        for name in dict.fromkeys(clip.dataset for clip in manifest.clips):
+        for name in manifest.datasets:
             known = sources.get(name, "")
             dataset = open_dataset(load_card(DatasetCard, name), roots.get(name), protocol=protocol_of(known))
             if known != fingerprint(dataset):

@@ -115,6 +115,8 @@ def _official_row(path: Path, record: Any) -> list[float]:
 def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
     """Frame number and picture of every frame of a split, by sequence."""
     found: dict[str, list[tuple[int, str]]] = {}
+    if not path.is_file() and any(path.parent.glob("set_lists_manyview*.json")):
+        raise UserError(f"{path}: no such file; {path.parent} has many-view lists only, as the single-sequence subset (--single_sequence_subset), whose sequences no protocol scores: download the category in full")  # fmt: skip
     try:
         for sequence, number, picture in read_json(path)[split]:
             found.setdefault(str(sequence), []).append((int(number), str(picture)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import torch
 from fgq_bench.errors import BadData
 from fgq_bench.geometry import quaternion_to_matrix
 from fgq_bench.loaders.reading import Floats, parse_numbers, read_text
+
+NUMBERS = re.compile(r"[-+0-9.eE\s]*")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ def read_reconstruction(folder: Path) -> list[ColmapImage]:
     path = folder / "images.txt"
     cameras = _read_cameras(folder / "cameras.txt")
     images = []
-    for line in _lines(path)[::2]:  # each is followed by one of 2D points, which may be empty
+    for line in _lines(path, "images", is_other=_is_points):
         words = line.split(maxsplit=9)
         if len(words) != 10:
             raise BadData(f"{path}: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME is expected, not {line[:60]!r}")
@@ -37,13 +41,23 @@ def read_reconstruction(folder: Path) -> list[ColmapImage]:
         pose = parse_numbers(" ".join(words[1:8]), path, 7)
         rotation = quaternion_to_matrix(torch.from_numpy(pose[[1, 2, 3, 0]])).numpy()  # wxyz in the file
         images.append(ColmapImage(words[9].strip(), np.column_stack([rotation, pose[4:]]), *cameras[words[8]]))
+    if len({image.name for image in images}) < len(images):
+        raise BadData(f"{path}: a picture is named twice")
     return images
+
+
+def _is_points(line: str) -> bool:
+    """Whether a line of images.txt is one of 2D points: X, Y and POINT3D_ID, any number of times.
+
+    Each picture's line is followed by one, but where it was empty, programs that strip lines have dropped it.
+    """
+    return NUMBERS.fullmatch(line) is not None and len(line.split()) % 3 == 0
 
 
 def _read_cameras(path: Path) -> dict[str, tuple[Floats, tuple[float, float]]]:
     """Intrinsics and size by camera: CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy."""
     cameras = {}
-    for line in filter(None, _lines(path)):
+    for line in _lines(path, "cameras"):
         words = line.split()
         if words[1:2] != ["PINHOLE"]:
             raise BadData(f"{path}: {line[:60]!r} is no PINHOLE camera: that of undistorted pictures is expected")
@@ -52,5 +66,12 @@ def _read_cameras(path: Path) -> dict[str, tuple[Floats, tuple[float, float]]]:
     return cameras
 
 
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in read_text(path).splitlines() if not line.startswith("#")]
+def _lines(path: Path, what: str, is_other: Callable[[str], bool] = lambda line: False) -> list[str]:
+    """The lines of ``what`` a file lists, no blank ones; raises BadData where its head states another number of them."""
+    text = read_text(path)
+    lines = [stripped for line in text.splitlines() if (stripped := line.strip()) and not stripped.startswith("#")]
+    found = [line for line in lines if not is_other(line)]
+    stated = re.search(rf"^#.*Number of {what}: *(\d{{1,9}})", text, re.MULTILINE)
+    if stated and int(stated[1]) != len(found):
+        raise BadData(f"{path}: {len(found)} {what}, but its head says {stated[1]}")
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from fgq_bench.errors import BadData
-from fgq_bench.loaders.reading import DAMAGED, FORMATS, Floats
+from fgq_bench.loaders.reading import DAMAGED, FORMATS, Floats, unreadable
 
 OFF_CENTRE = 0.2  # of the picture's side: how far a camera's principal point lies from the middle at most
 
@@ -24,7 +24,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None
     except DAMAGED as error:
-        raise BadData(f"{path}: not a readable picture ({type(error).__name__})") from None
+        raise unreadable(path, error) from None
 
 
 def check_centre(intrinsics: Floats, image: Path, size: tuple[int, int]) -> None:

@@ -20,10 +20,10 @@ from fgq_bench.geometry import invert_rigid
 
 Floats = NDArray[np.float64]
 FORMATS = ("JPEG", "PNG", "WEBP")  # what Pillow may take a file for: others (EPS) start programs
-DAMAGED = (
-    OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)  # fmt: skip
+MOST_PIXELS = 250_000_000  # of a picture: those of the largest sensors in phones have 200 million, and take 0.6 GB
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow's own limit, 89 million, refuses photographs
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+DAMAGED = (OSError, UnidentifiedImageError, SyntaxError, ValueError, *TOO_LARGE)
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -35,16 +35,6 @@ def inside(root: Path, *parts: str) -> Path:
     if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
         raise BadData(f"{'/'.join(parts)!r} leads out of the data set's folder {root}")
     return path
-
-
-def folders(path: Path) -> list[Path]:
-    """Folders in ``path`` in the order of their names; raises UserError if there is no such folder."""
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder")
-    found = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if odd := [child for child in found if not child.name.isprintable()]:
-        raise UserError(f"{path}: the folder {odd[0].name!r} has a name that cannot be printed; rename it")
-    return found
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -59,7 +49,16 @@ def read_picture(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None
     except DAMAGED as error:
-        raise BadData(f"{path}: not a readable picture ({_first_line(error)})") from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> BadData:
+    """What to raise for a picture that Pillow refuses with one of ``DAMAGED``."""
+    if isinstance(error, TOO_LARGE):
+        return BadData(
+            f"{path}: more than {MOST_PIXELS // 10**6} million pixels, the most that is read; store it smaller"
+        )
+    return BadData(f"{path}: not a readable picture ({_first_line(error)})")
 
 
 def read_integers(path: Path) -> NDArray[np.int64]:
@@ -73,7 +72,7 @@ def read_integers(path: Path) -> NDArray[np.int64]:
 def read_text(path: Path) -> str:
     """A text file; raises BadData."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # without the mark that Windows' editors put first
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

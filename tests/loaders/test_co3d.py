@@ -297,7 +297,7 @@ def test_malformed_official_annotations_name_file_and_key(
 ) -> None:
     miniature.write_official()
     with pytest.raises(UserError, match=message) as caught:
-        opened(changed(path, change)).sequences()
+        opened(changed(path, change)).check_whole()
     assert str(miniature.root / path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -316,7 +316,7 @@ def test_malformed_preprocessed_annotations_name_file_and_key(
 ) -> None:
     miniature.write_preprocessed()
     with pytest.raises(UserError, match=rf"car_test.jgz: {message}"):
-        opened(changed("car_test.jgz", change)).sequences()
+        opened(changed("car_test.jgz", change)).check_whole()
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_unreadable_annotations_name_the_file(miniature: Miniature, path: str, c
     miniature.write_official()
     (miniature.root / path).write_bytes(content)
     with pytest.raises(UserError, match=path):
-        opened(miniature.root).sequences()
+        opened(miniature.root).check_whole()
 
 
 @pytest.mark.parametrize("text", ['[{"sequence_name": "a"}', "[1, ", "{}", ""], ids=str)
@@ -335,7 +335,7 @@ def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) ->
     miniature.write_official()
     (miniature.root / "car/sequence_annotations.jgz").write_bytes(gzip.compress(text.encode()))
     with pytest.raises(UserError, match=r"sequence_annotations\.jgz"):
-        opened(miniature.root).sequences()
+        opened(miniature.root).check_whole()
 
 
 @pytest.mark.parametrize("content", [{"train": []}, {"test": 3}, {"test": [["a", 1]]}, []], ids=str)
@@ -343,7 +343,7 @@ def test_malformed_set_lists_name_file_and_key(miniature: Miniature, content: An
     root = miniature.write_official()
     (root / "car/set_lists/set_lists_fewview_dev.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"set_lists_fewview_dev\.json: key 'test'"):
-        opened(root).sequences()
+        opened(root).check_whole()
 
 
 def test_a_copy_says_what_it_lacks(miniature: Miniature) -> None:

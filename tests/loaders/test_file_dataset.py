@@ -101,7 +101,10 @@ class Made(FileDataset):
 
     frame = Frame(Path("none"))
 
-    def index(self) -> FrameList:
+    def parts(self) -> list[str]:
+        return ["one"]
+
+    def index(self, part: str) -> FrameList:
         return {"one/two": ["0.png", "1.png"]}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
@@ -187,7 +190,7 @@ def test_truncated_missing_and_enormous_pictures(tmp_path: Path, monkeypatch: py
     noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "0.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(BadData, match=r"one/two: .*0\.png: not a readable picture"):
+    with pytest.raises(BadData, match=r"one/two: .*0\.png: more than 250 million pixels, .*; store it smaller"):
         data.load("one/two")
     monkeypatch.undo()
     (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])

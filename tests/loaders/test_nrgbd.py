@@ -120,8 +120,9 @@ def test_layout_errors_say_what_is_expected(tmp_path: Path, pristine: Path) -> N
 
 def test_what_is_missing_is_listed(pristine: Path) -> None:
     missing = opened("nrgbd", pristine).incomplete()
-    assert len(missing) == 8
+    assert len(missing) == 9
     assert "scene breakfast_room: no poses.txt" in missing
+    assert missing[-1] == "scene kitchen: 3 of 11 frames, number 1 is the first that is not here"
 
 
 def test_frames_are_those_of_the_public_list() -> None:
