@@ -17,6 +17,7 @@ import pydantic
 
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
+from fgq_bench.sidecars import is_sidecar
 from fgq_bench.suggest import unknown
 
 Scalar = bool | int | pydantic.FiniteFloat | str
@@ -197,7 +198,7 @@ def content_root() -> Path:
 
 def card_names(kind: str) -> list[str]:
     """Names of all cards of ``kind`` (a key of ``KINDS``)."""
-    return sorted(path.stem for path in (content_root() / FOLDERS[kind]).glob("*.toml"))
+    return sorted(path.stem for path in (content_root() / FOLDERS[kind]).glob("*.toml") if not is_sidecar(path.name))
 
 
 def load_card(kind: type[CardT], name: str) -> CardT:
@@ -215,7 +216,7 @@ def load_card(kind: type[CardT], name: str) -> CardT:
 def parse_card(kind: type[CardT], path: Path) -> CardT:
     """Read and validate one file; the error names the file, the line and the key."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of 5000 digits
         raise UserError(f"{path}: not valid TOML: {str(error).splitlines()[0]}") from None

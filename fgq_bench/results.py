@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fgq_bench.errors import NotApplicable, UserError
 from fgq_bench.files import is_file_name, json_text, write_json, write_text
+from fgq_bench.sidecars import is_sidecar
 
 SCHEMA = 1
 OPTIONAL = ("execution", "skipped", "notes")  # fields of a result
@@ -138,7 +139,7 @@ class Store:
 
     def all(self) -> list[Result]:
         """Every stored result in path order."""
-        paths = sorted(self.root.rglob("*.json"))
+        paths = sorted(path for path in self.root.rglob("*.json") if not is_sidecar(path.name))
         return [self.read(path) for path in paths if not path.name.endswith(".meta.json")]
 
 

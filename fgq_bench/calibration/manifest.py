@@ -17,6 +17,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.sidecars import is_sidecar
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -121,7 +122,7 @@ def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
 
 def manifest_names() -> list[str]:
     """Names of the manifests that come with the project."""
-    return sorted(path.stem for path in (content_root() / FOLDER).glob("*.json"))
+    return sorted(path.stem for path in (content_root() / FOLDER).glob("*.json") if not is_sidecar(path.name))
 
 
 def load_manifest(name: str) -> Manifest:
@@ -134,7 +135,7 @@ def load_manifest(name: str) -> Manifest:
     if not (name.endswith(".json") or is_file_name(name)) or not path.is_file():
         raise unknown("calibration manifest", name, manifest_names())
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         manifest = _manifest(values)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a calibration manifest ({type(error).__name__}: {error})") from None

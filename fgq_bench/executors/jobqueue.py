@@ -29,7 +29,7 @@ class ClusterFile(pydantic.BaseModel):
     def read(cls, path: Path) -> ClusterFile:
         """Read ``path``; raises UserError that names file and key."""
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:  # as of cards: not UTF-8, not TOML, nested too deeply
             raise UserError(f"--cluster {path}: {getattr(error, 'strerror', None) or error}") from None
         try:

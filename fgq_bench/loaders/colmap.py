@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,9 @@ def read_reconstruction(folder: Path) -> list[ColmapImage]:
     path = folder / "images.txt"
     cameras = _read_cameras(folder / "cameras.txt")
     images = []
-    for line in _lines(path, "images", is_other=_is_points):
+    for line in _lines(path):
+        if _is_points(line):
+            continue
         words = line.split(maxsplit=9)
         if len(words) != 10:
             raise BadData(f"{path}: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME is expected, not {line[:60]!r}")
@@ -41,6 +42,7 @@ def read_reconstruction(folder: Path) -> list[ColmapImage]:
         pose = parse_numbers(" ".join(words[1:8]), path, 7)
         rotation = quaternion_to_matrix(torch.from_numpy(pose[[1, 2, 3, 0]])).numpy()  # wxyz in the file
         images.append(ColmapImage(words[9].strip(), np.column_stack([rotation, pose[4:]]), *cameras[words[8]]))
+    _check_count(path, "images", len(images))
     if len({image.name for image in images}) < len(images):
         raise BadData(f"{path}: a picture is named twice")
     return images
@@ -57,21 +59,24 @@ def _is_points(line: str) -> bool:
 def _read_cameras(path: Path) -> dict[str, tuple[Floats, tuple[float, float]]]:
     """Intrinsics and size by camera: CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy."""
     cameras = {}
-    for line in _lines(path, "cameras"):
+    for line in _lines(path):
         words = line.split()
         if words[1:2] != ["PINHOLE"]:
             raise BadData(f"{path}: {line[:60]!r} is no PINHOLE camera: that of undistorted pictures is expected")
         width, height, fx, fy, cx, cy = parse_numbers(" ".join(words[2:]), path, 6).tolist()
         cameras[words[0]] = (np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), (width, height))
+    _check_count(path, "cameras", len(cameras))
     return cameras
 
 
-def _lines(path: Path, what: str, is_other: Callable[[str], bool] = lambda line: False) -> list[str]:
-    """The lines of ``what`` a file lists, no blank ones; raises BadData where its head states another number of them."""
-    text = read_text(path)
-    lines = [stripped for line in text.splitlines() if (stripped := line.strip()) and not stripped.startswith("#")]
-    found = [line for line in lines if not is_other(line)]
-    stated = re.search(rf"^#.*Number of {what}: *(\d{{1,9}})", text, re.MULTILINE)
-    if stated and int(stated[1]) != len(found):
-        raise BadData(f"{path}: {len(found)} {what}, but its head says {stated[1]}")
-    return found
+def _lines(path: Path) -> list[str]:
+    """Without comments and blank lines."""
+    lines = (line.strip() for line in read_text(path).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _check_count(path: Path, what: str, count: int) -> None:
+    """Raise BadData where the head of a file states another number of ``what`` than ``count``."""
+    stated = re.search(rf"^#.*Number of {what}: *(\d{{1,9}})", read_text(path), re.MULTILINE)
+    if stated and int(stated[1]) != count:
+        raise BadData(f"{path}: {count} {what}, but its head says {stated[1]}")

@@ -42,7 +42,7 @@ class DTU(FileDataset):
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
         image, array, mask, cam = (
-            inside(self.root, sequence, *parts)
+            find_file(inside(self.root, sequence, *parts))
             for parts in (
                 ("images", f"{frame}.jpg"),
                 ("depths", f"{frame}.npy"),
@@ -50,7 +50,6 @@ class DTU(FileDataset):
                 ("cams", f"{frame}_cam.txt"),
             )
         )
-        image = find_file(image)
         depth = read_array(array)
         if depth.ndim != 2 or not depth.size or not np.issubdtype(depth.dtype, np.floating):
             raise BadData(f"{array}: a map of floats is expected, this is {depth.dtype} {list(depth.shape)}")

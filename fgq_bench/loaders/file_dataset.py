@@ -131,7 +131,8 @@ class FileDataset(Dataset):
 
     @cached_property
     def _notes(self) -> list[str]:
-        lines = [*self.incomplete(), *self.listing.lost(), *self.listing.ignored()]
+        incomplete = self.incomplete()  # which lists folders
+        lines = [*self.listing.lost(), *self.listing.ignored(), *incomplete]
         more = f"and {len(lines) - NOTES} lines more: see fgq-bench check {self.card.name}"
         return lines if len(lines) <= NOTES else [*lines[:NOTES], more]
 

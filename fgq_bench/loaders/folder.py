@@ -50,10 +50,10 @@ class Folder(FileDataset):
         place = inside(self.root, part)
         pictures = self.listing.files(place, *PICTURES)
         for path in self.listing.files(place):
-            if path.suffix.lower() not in PICTURES:
-                self.listing.leave_out(FORMAT if path.suffix.lower() in PHOTOGRAPHS else OTHER, path)
-            elif not path.is_file():
+            if not path.exists():
                 self.listing.leave_out(DANGLING, path)
+            elif path.suffix.lower() not in PICTURES:
+                self.listing.leave_out(FORMAT if path.suffix.lower() in PHOTOGRAPHS else OTHER, path)
         return {part: [path.name for path in pictures if path.is_file()]}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:

@@ -78,7 +78,7 @@ def read_pinned(path: Path, setting: Setting) -> FrameList | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         rule, stated = values["rule"], values["hash"]
         frames = {str(name): [str(frame) for frame in found] for name, found in values["sequences"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -346,6 +346,19 @@ def test_malformed_set_lists_name_file_and_key(miniature: Miniature, content: An
         opened(root).check_whole()
 
 
+def test_a_broken_category_is_no_other_categorys_fault(miniature: Miniature) -> None:
+    root = miniature.write_preprocessed()
+    whole = opened(root).indexed
+    assert {name.partition("/")[0] for name in whole} == {"apple", "ball", "car"}
+    (root / "car_test.jgz").write_bytes(b"")
+    data = opened(root)
+    assert data.indexed == {name: names for name, names in whole.items() if not name.startswith("car/")}
+    assert list(data.broken) == ["car"]
+    assert data.broken["car"].startswith("co3dv2, car: ")
+    with pytest.raises(BadData, match=r"co3dv2, sequence car/30_2_3: .*car_test\.jgz: not readable as JSON"):
+        data.read("car/30_2_3", whole["car/30_2_3"][:1])
+
+
 def test_a_copy_says_what_it_lacks(miniature: Miniature) -> None:
     data = opened(miniature.write_official())
     shutil.rmtree(data.root / "car/30_2_3")

@@ -175,6 +175,40 @@ def test_broken_reconstructions_are_named(root: Path, name: str, old: str, new: 
         opened("eth3d", root).check_whole()
 
 
+def stripped(text: str) -> str:
+    """As programs leave it that drop blank lines."""
+    return "".join(line for line in text.splitlines(keepends=True) if line.strip())
+
+
+@pytest.mark.parametrize(
+    "change", [stripped, lambda text: text + "\n\n \n", lambda text: text.replace("1.5 2.5 -1 3.5 4.5 7", "")]
+)
+def test_lines_of_a_reconstruction_are_known_by_what_they_are(root: Path, change: Callable[[str], str]) -> None:
+    path = root / "office/dslr_calibration_undistorted/images.txt"
+    before = whole(opened("eth3d", root), "office")
+    path.write_text(change(path.read_text()))
+    data = opened("eth3d", root)
+    assert data.indexed["office"] == FRAMES
+    after = whole(data, "office")
+    assert before.extrinsics is not None and after.extrinsics is not None
+    assert np.array_equal(before.extrinsics, after.extrinsics)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("images: 3", "images: 4"), r"images\.txt: 3 images, but its head says 4"),
+        (lambda text: text.replace("DSC_0260.JPG", "DSC_0259.JPG"), r"images\.txt: a picture is named twice"),
+        (lambda text: text.replace("1.5 2.5 -1 3.5 4.5 7", "1.5 2.5 -1 3.5"), r"images\.txt: IMAGE_ID QW"),
+    ],
+)
+def test_reconstructions_that_contradict_themselves(root: Path, change: Callable[[str], str], message: str) -> None:
+    path = root / "office/dslr_calibration_undistorted/images.txt"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=message):
+        opened("eth3d", root).check_whole()
+
+
 def test_depth_of_distorted_pictures_is_not_read(root: Path) -> None:
     place = root / "pipes/ground_truth_depth"
     (place / OFFICIAL).rename(place / "dslr_images")
