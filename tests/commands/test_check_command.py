@@ -108,8 +108,8 @@ def test_what_is_left_out_is_said(pictures: Path) -> None:
     (pictures / "kitchen" / "3.png").symlink_to(pictures / "gone.png")
     found = report("folder", "--root", pictures, code=1)
     assert found["problems"] == [
-        "left out: 1 pictures of a format that is not read (convert them to JPEG, PNG or WebP): garden/3.HEIC",
         "left out: 1 links to nothing: kitchen/3.png",
+        "left out: 1 pictures of a format that is not read (convert them to JPEG, PNG or WebP): garden/3.HEIC",
     ]
     assert found["inventory"]["frames"] == 6
     assert len(found["inventory"]["ignored"]) == 2

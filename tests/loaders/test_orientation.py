@@ -25,7 +25,7 @@ def photograph(path: Path, orientation: int | None) -> Image.Image:
     exif = Image.Exif()
     if orientation is not None:
         exif[ORIENTATION] = orientation
-    image.save(path, exif=exif, **({"lossless": True} if path.suffix == ".webp" else {}))
+    image.save(path, exif=exif, lossless=True)  # of WebP; others pass over it
     return image
 
 
