@@ -119,7 +119,7 @@ def score_dataset(
     """As ``evaluate``, on a data set that is open already."""
     precision = choose_precision(model, compute_dtype)
     chosen = [find_task(name) for name in choose_tasks(data.card.name, data.setting.tasks, tasks)]
-    data.check_not_empty()
+    data.check_whole()
     fields = fields_read(chosen)
     scores = score_sequences(
         (data.load(sequence) for sequence in data.sequences()),

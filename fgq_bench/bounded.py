@@ -55,7 +55,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
 
 def read_text(path: Path, limit: int = LIMIT) -> str:
     """The UTF-8 text of a file of at most ``limit`` bytes."""
-    return read_bytes(path, limit).decode("utf-8")
+    return read_bytes(path, limit).decode("utf-8-sig")  # without the mark that Windows' editors put first
 
 
 def read_gzip(path: Path, limit: int = LIMIT) -> bytes:

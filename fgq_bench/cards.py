@@ -18,6 +18,7 @@ from fgq_bench.bounded import read_text
 from fgq_bench.documents import TOML_LIMIT, parse_toml
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
+from fgq_bench.sidecars import is_sidecar
 from fgq_bench.suggest import unknown
 
 LARGEST = 4096  # pixels: side of a model's input; a card that asks for more would fill the memory
@@ -199,7 +200,7 @@ def content_root() -> Path:
 
 def card_names(kind: str) -> list[str]:
     """Names of all cards of ``kind`` (a key of ``KINDS``)."""
-    return sorted(path.stem for path in (content_root() / FOLDERS[kind]).glob("*.toml"))
+    return sorted(path.stem for path in (content_root() / FOLDERS[kind]).glob("*.toml") if not is_sidecar(path.name))
 
 
 def load_card(kind: type[CardT], name: str) -> CardT:

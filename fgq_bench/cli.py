@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fgq_bench.commands.repeated import distinct, distinct_keys
 from fgq_bench.errors import UserError
 
 app = typer.Typer(
@@ -20,18 +21,28 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for results, artifacts, cache and report.")]
-Methods = Annotated[list[str], typer.Option("--method", "-m", help="NAME[:PRESET]; repeatable.")]
-Schemes = Annotated[list[str], typer.Option("--scheme", "-b", help="For example w4a4, w4a16g64; repeatable.")]
-Subjects = Annotated[list[str], typer.Option("--subject", help="layers, blocks, aggregator or model; repeatable.")]
-Datasets = Annotated[list[str], typer.Option("--dataset", "-d", help="Repeatable.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Default: all of the data set; repeatable.")]
+Methods = Annotated[list[str], typer.Option("--method", "-m", help="NAME[:PRESET]; repeatable.", callback=distinct)]
+Schemes = Annotated[
+    list[str], typer.Option("--scheme", "-b", help="For example w4a4, w4a16g64; repeatable.", callback=distinct)
+]
+Subjects = Annotated[
+    list[str], typer.Option("--subject", help="layers, blocks, aggregator or model; repeatable.", callback=distinct)
+]
+Datasets = Annotated[list[str], typer.Option("--dataset", "-d", help="Repeatable.", callback=distinct)]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", "-t", help="Default: all of the data set; repeatable.", callback=distinct)
+]
 Model = Annotated[str, typer.Option(help="See `fgq-bench list models`.")]
 Checkpoint = Annotated[str | None, typer.Option(help="File, directory or hub id instead of the model's own.")]
-Roots = Annotated[list[str] | None, typer.Option("--root", help="DATASET=PATH; repeatable.")]
+Roots = Annotated[list[str] | None, typer.Option("--root", help="DATASET=PATH; repeatable.", callback=distinct_keys)]
 Protocol = Annotated[str | None, typer.Option(help="See `fgq-bench list protocols` (default: the data set's own).")]
-Scopes = Annotated[list[str], typer.Option("--scope", help="aa, aa+camera, aa+dino or all; repeatable.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.")]
-Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.")]
+Scopes = Annotated[
+    list[str], typer.Option("--scope", help="aa, aa+camera, aa+dino or all; repeatable.", callback=distinct)
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.", callback=distinct_keys)
+]
+Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.", callback=distinct)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequences of each data set.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
@@ -168,7 +179,9 @@ def run(
 @app.command("run-all")
 def run_all(
     preset: Preset = "quick",
-    report: Annotated[list[str] | None, typer.Option(help="These reports instead of the preset's; repeatable.")] = None,
+    report: Annotated[
+        list[str] | None, typer.Option(help="These reports instead of the preset's; repeatable.", callback=distinct)
+    ] = None,
     model: OtherModel = None,
     root: Roots = None,
     limit: Limit = None,
@@ -388,6 +401,8 @@ def calibrate(
     from fgq_bench.commands import calibration as commands
 
     if dry_run:
+        if given := [text for text in (calibration, checkpoint, *(root or [])) if text is not None]:
+            raise UserError(f"--dry-run reads neither a manifest nor weights nor data: leave out {given[0]!r}")
         commands.dry_run(model, scope, sequences, frames, size, device, as_json)
     else:
         commands.calibrate(model, checkpoint, calibration, root or [], scope, device, output)
@@ -433,7 +448,9 @@ def sensitivity(
 @app.command("fisher-validity")
 def fisher_validity(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, measurements and figure.")],
-    estimator: Annotated[list[str], typer.Option(help="sum, gauss-newton or pseudo-label; repeatable.")] = [  # noqa: B006
+    estimator: Annotated[
+        list[str], typer.Option(help="sum, gauss-newton or pseudo-label; repeatable.", callback=distinct)
+    ] = [  # noqa: B006
         "sum",
         "gauss-newton",
         "pseudo-label",
@@ -445,7 +462,7 @@ def fisher_validity(
     root: Roots = None,
     clips: Annotated[int, typer.Option(min=2, help="To measure damage on: the data sets' first sequences.")] = 16,
     channels: Annotated[int, typer.Option(min=8, help="To disturb in each block, drawn at random.")] = 48,
-    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.")] = [0, 1, 2],  # noqa: B006
+    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.", callback=distinct)] = [0, 1, 2],  # noqa: B006
     shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
@@ -496,8 +513,12 @@ def latency(
     checkpoint: Checkpoint = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa+dino",
     backend: Annotated[str | None, typer.Option(help="See `fgq-bench list backends` (default: the device's).")] = None,
-    tokens: Annotated[list[int] | None, typer.Option(min=1, help="Rows of single layers; repeatable.")] = None,
-    frames: Annotated[list[int] | None, typer.Option(min=1, help="Images of networks; repeatable.")] = None,
+    tokens: Annotated[
+        list[int] | None, typer.Option(min=1, help="Rows of single layers; repeatable.", callback=distinct)
+    ] = None,
+    frames: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images of networks; repeatable.", callback=distinct)
+    ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Pixels of an image (default: the model's).")] = None,
     seconds: Annotated[float, typer.Option(help="Of timing per case, beyond three rounds.")] = 10.0,
     calibration: Calibration = None,

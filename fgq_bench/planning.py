@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,10 +193,3 @@ def plan(request: Request, loaded: LoadedModel, opened: Opened | None = None) ->
     if not runs:
         raise UserError("name at least one scheme (-b), for example -b w4a4")
     return list({next(run.cells()).key: run for run in runs}.values())
-
-
-def check_roots(roots: Iterable[str], runs: list[Run]) -> None:
-    """Raise UserError where a folder is given for a data set that ``runs`` neither score nor calibrate on."""
-    used = {run.dataset.card.name for run in runs}.union(*(run.clips.datasets for run in runs if run.clips))
-    if foreign := set(roots) - used:
-        raise UserError(f"--root names {sorted(foreign)[0]!r}, which is not among the data sets of this run")

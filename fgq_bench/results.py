@@ -20,6 +20,7 @@ from fgq_bench.result_kinds.calibration import CalibrationResult
 from fgq_bench.result_kinds.common import ResultSchema
 from fgq_bench.result_kinds.latency import LatencyResult
 from fgq_bench.schema import check
+from fgq_bench.sidecars import is_sidecar
 
 SCHEMA = 1
 KINDS: dict[str, type[ResultSchema]] = {
@@ -27,6 +28,7 @@ KINDS: dict[str, type[ResultSchema]] = {
     "latency": LatencyResult,
     "calibration": CalibrationResult,
 }
+OPTIONAL = ("execution", "skipped", "notes")  # fields of a result
 NOTES = ".meta.json"  # how the name of the file beside a result ends
 DIGEST = "sha256"  # of a result's file, in the file beside it
 _log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Result:
     bytes: dict[str, int] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)  # what ran as integers; empty on ``reference``
     skipped: list[dict[str, str]] = field(default_factory=list)  # sequences left out as bad data, with the reasons
+    notes: list[str] = field(default_factory=list)  # what the copy of the data lacked, and what of it was left out
     schema: int = SCHEMA
 
     @property
@@ -70,8 +73,8 @@ class Result:
         }  # fmt: skip
 
     def values(self) -> dict[str, Any]:
-        """The file's content: every field, ``execution`` and ``skipped`` only where there is something to say."""
-        return {key: value for key, value in asdict(self).items() if value or key not in ("execution", "skipped")}
+        """The file's content: every field, those of ``OPTIONAL`` only where there is something to say."""
+        return {key: value for key, value in asdict(self).items() if value or key not in OPTIONAL}
 
     @classmethod
     def parse(cls, values: Any, where: str) -> Result:
@@ -199,7 +202,7 @@ class Store:
 
     def all(self) -> list[Result]:
         """Every stored result in path order."""
-        paths = sorted(self.root.rglob("*.json"))
+        paths = sorted(path for path in self.root.rglob("*.json") if not is_sidecar(path.name))
         return [self.read(path) for path in paths if not path.name.endswith(NOTES)]
 
 

@@ -213,10 +213,13 @@ class Sweep:
             lambda scene: self._predict(run, model, scene, fields),
             lambda scene: self._predict(reference, run.loaded.model, scene, fields),
         )
-        if len(skipped) == len(run.dataset.sequences()):
+        if not any(scores.values()):
             raise UserError(f"every sequence was skipped as bad data; the first: {skipped[0]['reason']}")
+        notes = run.dataset.notes()
         results = [
-            replace(_filled(cell, task, scores[task.name]), bytes=sizes, execution=execution, skipped=skipped)
+            replace(
+                _filled(cell, task, scores[task.name]), bytes=sizes, execution=execution, skipped=skipped, notes=notes
+            )
             for cell, task in zip(item.cells, tasks, strict=True)
         ]
         for result in results:
@@ -225,16 +228,21 @@ class Sweep:
 
     def _scenes(self, run: Run, skipped: list[dict[str, str]], advance: Advance) -> Iterator[Scene]:
         """The run's sequences, one by one; bad ones are added to ``skipped`` where the sweep goes on without them."""
+        for part, reason in run.dataset.broken.items():
+            self._leave_out(part, reason, skipped)
         for sequence in run.dataset.sequences():
             try:
                 scene = self.workspace.scenes.load(run.dataset, sequence)
             except BadData as error:
-                if self.on_bad_data == "stop":
-                    raise BadData(f"{error}; repair it, or leave it out with --on-bad-data skip") from None
-                skipped.append({"sequence": sequence, "reason": str(error)})
+                self._leave_out(sequence, str(error), skipped)
             else:
                 yield scene
             advance(run.label, 1)
+
+    def _leave_out(self, name: str, reason: str, skipped: list[dict[str, str]]) -> None:
+        if self.on_bad_data == "stop":
+            raise BadData(f"{reason}; repair it, or leave it out with --on-bad-data skip")
+        skipped.append({"sequence": name, "reason": reason})
 
     def _predict(
         self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]

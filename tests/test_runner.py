@@ -11,11 +11,12 @@ import torch
 from safetensors import SafetensorError
 
 from fgq_bench import compiling, predictions, runner
+from fgq_bench.commands.given import check_roots, datasets_of
 from fgq_bench.errors import OutputError, UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
-from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
+from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.results import Store
 from fgq_bench.runner import Sweep, Workspace
@@ -243,9 +244,9 @@ def test_bad_requests_are_refused_before_anything_runs(
 
 def test_a_folder_for_a_foreign_data_set_is_refused(loaded: LoadedModel) -> None:
     runs = plan(REQUEST, loaded)
-    check_roots(["procedural-objects"], runs)
+    check_roots(["procedural-objects"], datasets_of(runs))
     with pytest.raises(UserError, match="--root names 'dtu', which is not among the data sets of this run"):
-        check_roots(["dtu"], runs)
+        check_roots(["dtu"], datasets_of(runs))
 
 
 def test_fp_agrees_with_itself_exactly(done: Path) -> None:

@@ -20,6 +20,7 @@ from fgq_bench.files import is_file_name, write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.schema import check, fault_of
+from fgq_bench.sidecars import is_sidecar
 from fgq_bench.suggest import unknown
 
 FOLDER = "datasets/calibration"
@@ -52,6 +53,11 @@ class Manifest:
     selection: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets that are drawn from."""
+        return list(dict.fromkeys(clip.dataset for clip in self.clips))
+
+    @property
     def hash(self) -> str:
         """SHA-256 over every clip in order, and over the sources that have more than one way to be read."""
         clips: Any = [asdict(clip) for clip in self.clips]
@@ -65,7 +71,7 @@ class Manifest:
 
     def describe(self) -> dict[str, Any]:
         """What a reader wants to know, with a one-line summary."""
-        datasets = ", ".join(dict.fromkeys(clip.dataset for clip in self.clips))
+        datasets = ", ".join(self.datasets)
         frames = sorted({len(clip.frames) for clip in self.clips})
         summary = f"{len(self.clips)} clips of {'-'.join(map(str, frames))} frames from {datasets}"
         return {"name": self.name, "summary": summary, "sampler": self.sampler, "seed": self.seed, "hash": self.hash}
@@ -121,7 +127,7 @@ def choose_manifest(asked: str | None, own: str | None, model: str) -> str:
 
 def manifest_names() -> list[str]:
     """Names of the manifests that come with the project."""
-    return sorted(path.stem for path in (content_root() / FOLDER).glob("*.json"))
+    return sorted(path.stem for path in (content_root() / FOLDER).glob("*.json") if not is_sidecar(path.name))
 
 
 def load_manifest(name: str) -> Manifest:
@@ -157,7 +163,7 @@ class CalibrationClips:
     def __init__(self, manifest: Manifest, roots: dict[str, Path]) -> None:
         self.manifest = manifest
         sources, self.datasets = dict(manifest.sources), {}
-        for name in dict.fromkeys(clip.dataset for clip in manifest.clips):
+        for name in manifest.datasets:
             known = sources.get(name, "")
             dataset = open_dataset(load_card(DatasetCard, name), roots.get(name), protocol=protocol_of(known))
             if known != fingerprint(dataset):

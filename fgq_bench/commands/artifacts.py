@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgq_bench import api
-from fgq_bench.calibration.manifest import choose_manifest
+from fgq_bench.calibration.manifest import choose_manifest, load_manifest
 from fgq_bench.cards import DatasetCard, Scalar, load_card
-from fgq_bench.commands.parsing import check_device, parse_roots
+from fgq_bench.commands.given import check_roots, unused_calibration
+from fgq_bench.commands.parsing import check_device, root_of
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
@@ -31,6 +32,11 @@ def quantize_to_file(
     spec = find_model(model)
     if find_method(method).needs_calibration(Scheme.parse(scheme)):
         calibration = choose_manifest(calibration, spec.calibration, spec.name)
+        check_roots(roots, load_manifest(calibration).datasets)
+    elif calibration is not None:
+        raise unused_calibration(calibration)
+    else:
+        check_roots(roots, ())
     quantized = api.quantize(
         float_model, method, scheme, scope, seed, overrides, calibration or "none", roots, spec.compute_dtype, shared
     )
@@ -47,7 +53,7 @@ def evaluate_file(
     spec = find_model(model)
     float_model = api.load_model(model, checkpoint, check_device(device))
     small = api.load_quantized(artifact, float_model, backend)
-    data = open_dataset(load_card(DatasetCard, dataset), parse_roots(roots).get(dataset), limit, protocol)
+    data = open_dataset(load_card(DatasetCard, dataset), root_of(dataset, roots), limit, protocol)
     learned = set(read_header(artifact).get("calibrated_on", []))
     if shared := [name for name in data.frame_list() if data.global_name(name) in learned]:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fgq_bench import api, fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
 from fgq_bench.calibration.manifest import choose_manifest, open_clips
+from fgq_bench.commands.given import check_roots
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.errors import UserError
@@ -108,10 +110,15 @@ def write_fisher(
 
 
 def open_calibration(
-    model: str, checkpoint: str | None, calibration: str | None, roots: list[str], device: str, folder: Path | None
-) -> tuple[Calibration, ModelSpec]:
-    """A model on its calibration manifest, or on the one asked for; ``folder`` keeps what is captured."""
-    spec = find_model(model)
-    clips = open_clips(choose_manifest(calibration, spec.calibration, spec.name), parse_roots(roots))
+    model: str, checkpoint: str | None, calibration: str | None, roots: list[str], device: str, folder: Path | None,
+    scored: Iterable[str] = (),
+) -> tuple[Calibration, ModelSpec]:  # fmt: skip
+    """A model on its calibration manifest, or on the one asked for; ``folder`` keeps what is captured.
+
+    Raises UserError where ``roots`` names a data set that is neither calibrated on nor ``scored``.
+    """
+    spec, folders = find_model(model), parse_roots(roots)
+    clips = open_clips(choose_manifest(calibration, spec.calibration, spec.name), folders)
+    check_roots(folders, {*clips.datasets, *scored})
     network = api.load_model(model, checkpoint, check_device(device))
     return Calibration(network, model_hash(network), clips, spec.compute_dtype, folder), spec

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fgq_bench.cards import KINDS, DatasetCard, card_names, load_card
-from fgq_bench.commands.parsing import parse_roots
+from fgq_bench.commands.parsing import root_of
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.setting import protocol_names
@@ -70,6 +70,8 @@ def show_name(name: str, figure: Path | None, roots: list[str], as_json: bool) -
     found = {kind: entries[name] for kind, entries in everything.items() if name in entries}
     if not found:
         raise unknown("name", name, [entry for entries in everything.values() for entry in entries])
+    if roots and figure is None:
+        raise UserError(f"--root {roots[0]}: nothing is read without --figure")
     if figure is not None:
         _contact_sheet(name, figure, roots, "datasets" in found)
     if as_json:
@@ -86,6 +88,6 @@ def _contact_sheet(name: str, figure: Path, roots: list[str], is_dataset: bool) 
     from fgq_bench.loaders.base import open_dataset
     from fgq_bench.reporting.contact_sheet import write_contact_sheet
 
-    dataset = open_dataset(load_card(DatasetCard, name), parse_roots(roots).get(name))
+    dataset = open_dataset(load_card(DatasetCard, name), root_of(name, roots))
     write_contact_sheet(dataset, figure)
     print(f"wrote {figure}")

@@ -18,14 +18,16 @@ LINES = 30  # problems that are printed
 def problems(inventory: Inventory, readings: list[Reading]) -> list[str]:
     """Everything that is wrong, one line each."""
     nothing = [] if inventory.scored else ["no sequence that the protocol scores is here"]
-    failures = [f"not readable: {reading.failure}" for reading in readings if reading.failure]
+    failures = [f"not readable: {line}" for line in inventory.unreadable]
+    failures += [f"not readable: {reading.failure}" for reading in readings if reading.failure]
     suspicious = [
         f"suspicious: sequence {reading.sequence}, {verdict.check}: {verdict.why}"
         for reading in readings
         for verdict in reading.verdicts
         if verdict.state == "suspicious"
     ]
-    return [*nothing, *(f"missing: {line}" for line in inventory.missing), *failures, *suspicious]
+    lacking = [f"missing: {line}" for line in inventory.missing] + [f"left out: {line}" for line in inventory.lost]
+    return [*nothing, *lacking, *failures, *suspicious]
 
 
 def describe(dataset: Dataset, inventory: Inventory, readings: list[Reading], wrong: list[str]) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def print_report(report: dict[str, Any], inventory: Inventory, readings: list[Re
         "found": f"{inventory.sequences} sequences, {inventory.frames} frames; categories: {inventory.categories}",
         "scored": f"{len(inventory.scored)} sequences, {inventory.scored_frames} frames",
         "not scored": "; ".join(f"{count} {reason}" for reason, count in inventory.left_out.items()) or "none",
+        "ignored": "; ".join(inventory.ignored) or "nothing",
         "frames from": "the list pinned in datasets/frames" if inventory.pinned else "the protocol's rule",
         "read": f"{len(readings)} sequences, {sum(reading.failure is None for reading in readings)} without failure",
     }

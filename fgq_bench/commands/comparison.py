@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgq_bench.commands.given import check_roots, datasets_of
 from fgq_bench.commands.printing import print_json, print_rows
 from fgq_bench.errors import UserError
 from fgq_bench.reporting.columns import Column
@@ -22,6 +23,7 @@ def compare_rows(
     if not plain_parts(card):
         raise UserError(f"report {report} scores nothing here: there are no rows to compare")
     ((_, runs),) = plan_reports([card], None, roots=roots)
+    check_roots(roots, datasets_of(runs))
     store = Store(results)
     found = []
     parts = [(part, *each) for part, own in split_runs(card, runs) for each in read_rows(part, own, store).items()]

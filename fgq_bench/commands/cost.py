@@ -8,11 +8,12 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+from fgq_bench.commands.given import check_used
 from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.cost import Quantization, measure_from_scratch
 from fgq_bench.environment import describe
-from fgq_bench.planning import LoadedModel, Request, check_roots, plan
+from fgq_bench.planning import LoadedModel, Request, plan
 from fgq_bench.results import Result, Store
 from fgq_bench.runner import Workspace
 
@@ -62,7 +63,7 @@ def measure_costs(request: Request, output: Path, overwrite: bool, as_json: bool
 def _quantizations(request: Request) -> list[Quantization]:
     """Those that ``request`` asks for. The model is needed for its identity only, and does not stay in memory."""
     runs = plan(request, LoadedModel.load(replace(request, device="cpu")))
-    check_roots(request.roots, runs)
+    check_used(request, runs)
     return [Quantization.of(run, request) for run in runs]
 
 

@@ -42,8 +42,9 @@ def write_validity(
         parse_choice("--estimator", estimator, ESTIMATORS)
     folders = parse_roots(roots)
     opened = [open_dataset(load_card(DatasetCard, name), folders.get(name)) for name in datasets]
-    data, spec = open_calibration(model, checkpoint, calibration, roots, device, shared)
+    data, spec = open_calibration(model, checkpoint, calibration, roots, device, shared, datasets)
     for dataset in opened:
+        dataset.check_whole()
         data.clips.check_disjoint(dataset)
     held_out = Calibration(data.model, "held out", held_out_clips(opened, clips, folders), data.compute_dtype, None)
     blocks = block_names(data.model.linear_groups()["aa"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fgq_bench import api
 from fgq_bench.cards import DatasetCard, load_card
-from fgq_bench.commands.parsing import check_device, parse_roots
+from fgq_bench.commands.parsing import check_device, root_of
 from fgq_bench.commands.printing import print_rows
 from fgq_bench.diagnostics import token_magnitudes, without_views
 from fgq_bench.files import write_json
@@ -22,8 +22,8 @@ def inspect_model(
 ) -> None:
     """Write ``inspect.json`` and the magnitude figure to ``output``; prints both."""
     network = api.load_model(model, checkpoint, check_device(device))
-    data = open_dataset(load_card(DatasetCard, dataset), parse_roots(roots).get(dataset), limit)
-    data.check_not_empty()
+    data = open_dataset(load_card(DatasetCard, dataset), root_of(dataset, roots), limit)
+    data.check_whole()
     scenes = [data.load(sequence) for sequence in data.sequences()[:MAGNITUDE_SEQUENCES]]
     magnitudes = token_magnitudes(network, scenes)
     blind = without_views(network, (scenes[0].images.shape[-2], scenes[0].images.shape[-1]))

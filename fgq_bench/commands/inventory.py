@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.file_dataset import FileDataset
-from fgq_bench.loaders.frames import FrameList, choose_frames, pinned_path
-
-EXAMPLES = 3  # names in a line
+from fgq_bench.loaders.frames import FrameList, pinned_path
+from fgq_bench.loaders.listing import some
 
 
 @dataclass
@@ -24,6 +23,9 @@ class Inventory:
     pinned: bool = False  # whether the frames come from a list in datasets/frames
     left_out: dict[str, int] = field(default_factory=dict)  # reason -> sequences that are here and not scored
     missing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # parts of the index that are bad data, one line each
+    lost: list[str] = field(default_factory=list)  # what is here and not read, one line per reason
+    ignored: list[str] = field(default_factory=list)  # what is here and no data, one line per reason
 
 
 def take_inventory(dataset: Dataset) -> Inventory:
@@ -32,7 +34,7 @@ def take_inventory(dataset: Dataset) -> Inventory:
     if not isinstance(dataset, FileDataset):
         return Inventory(len(scored), _count(scored), 1, list(scored), _count(scored))
     index = dataset.indexed
-    chosen = choose_frames(dataset.entry, index)
+    chosen = dataset.draw()
     used, usable = _places(dataset, scored), _places(dataset, chosen)
     left_out = {
         f"too few frames for the protocol ({_rule(dataset)})": len(index.keys() - usable),
@@ -45,7 +47,7 @@ def take_inventory(dataset: Dataset) -> Inventory:
         if (place := dataset.place(name)) in index and not set(frames) <= set(index[place])
     ]
     missing = [
-        f"{len(names)} of {len(scored)} scored sequences {what}: {_some(names)}"
+        f"{len(names)} of {len(scored)} scored sequences {what}: {some(names)}"
         for names, what in ((absent, "are not here"), (gaps, "lack frames that are scored"))
         if names
     ]
@@ -59,6 +61,9 @@ def take_inventory(dataset: Dataset) -> Inventory:
         pinned=pinned_path(dataset.card.name, dataset.setting.protocol).is_file(),
         left_out={reason: count for reason, count in left_out.items() if count},
         missing=missing + dataset.incomplete(),
+        unreadable=list(dataset.unreadable.values()),
+        lost=dataset.listing.lost(),
+        ignored=dataset.listing.ignored(),
     )
 
 
@@ -74,7 +79,3 @@ def _rule(dataset: FileDataset) -> str:
 
 def _count(frames: FrameList) -> int:
     return sum(map(len, frames.values()))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:EXAMPLES]) + (f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else "")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from fgq_bench.commands.given import check_used, unused_calibration
 from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console
 from fgq_bench.compiling import compile_model, compiled
@@ -84,6 +85,8 @@ def _check(options: Options, backend: Backend, device: torch.device) -> None:
             raise UserError(f"--subject {subject!r}: choose from {', '.join(SUBJECTS)}")
     if not backend.load(device.type):
         raise UserError(f"--backend {backend.name}: emulates, so there is nothing to time; choose one with kernels")
+    if options.calibration is not None and options.subjects == ["layers"]:
+        raise unused_calibration(options.calibration)
     config, size = find_model(options.model).config, options.size
     if size is not None and size % config.patch:
         raise UserError(f"--size {size}: must be a multiple of the patch size {config.patch}")
@@ -171,6 +174,7 @@ class Session:
             calibration=o.calibration,
         )  # fmt: skip
         runs = plan(request, loaded)
+        check_used(request, runs)
         if loaded.hash == RANDOM and (learning := [run for run in runs if run.clips is not None]):
             raise UserError(
                 f"{learning[0].method.label} {learning[0].scheme}: learns from data, which says nothing about random "

@@ -10,6 +10,7 @@ from fgq_bench.calibration.candidates import Candidates, Features, deep_blocks, 
 from fgq_bench.calibration.manifest import Manifest
 from fgq_bench.calibration.sampling import Rule, check_candidates, choose, sample_random, to_manifest
 from fgq_bench.cards import DatasetCard, load_card
+from fgq_bench.commands.given import check_roots
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
 from fgq_bench.commands.printing import console
 from fgq_bench.errors import UserError
@@ -67,9 +68,10 @@ def write_manifest(
     given = {key: value for key, value in options.items() if value is not None and value is not False}
     rule = choose_rule(sampler, given)
     folders = parse_roots(roots)
-    if len({*datasets}) < len(datasets) and sampler != "random":
-        raise UserError(f"--dataset {max(datasets, key=datasets.count)}: given twice; once is enough")
+    check_roots(folders, datasets)
     opened = [open_dataset(load_card(DatasetCard, name), folders.get(name), protocol=protocol) for name in datasets]
+    for dataset in opened:
+        dataset.check_whole()
     if sampler == "random":
         manifest = sample_random(output.stem, opened, sequences, frames, seed)
     else:

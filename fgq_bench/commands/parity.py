@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fgq_bench.commands.given import check_used
 from fgq_bench.commands.parsing import check_device
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.compiling import compiled
@@ -35,7 +36,10 @@ def check_parity(request: Request, output: Path, as_json: bool) -> int:
     loaded = LoadedModel.load(request)
     workspace = Workspace(output)
     rows = []
-    for run in plan(request, loaded):
+    runs = plan(request, loaded)
+    check_used(request, runs)
+    for run in runs:
+        run.dataset.check_whole()
         if run.scheme.is_float:
             continue
         backend = find_backend(run.backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgq_bench.commands.given import check_roots
 from fgq_bench.errors import UserError
 from fgq_bench.registry import split_pair
 
@@ -15,6 +16,13 @@ def parse_roots(texts: list[str]) -> dict[str, Path]:
         if not path.is_dir():
             raise UserError(f"--root {name}={path}: no such folder")
     return roots
+
+
+def root_of(name: str, texts: list[str]) -> Path | None:
+    """The folder of the only data set that a command reads; raises UserError where one is given for another."""
+    roots = parse_roots(texts)
+    check_roots(roots, [name])
+    return roots.get(name)
 
 
 def parse_root(name: str, text: str | None) -> Path | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fgq_bench.bounded import read_text
 from fgq_bench.cards import ReportCard, card_names
+from fgq_bench.commands.given import check_roots, datasets_of
 from fgq_bench.commands.printing import print_json
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_json, write_text
@@ -50,9 +51,12 @@ def render(
         raise UserError(
             f"{results}: no such folder; fgq-bench run-all makes runs/results, or name another with --results"
         )
+    planned = plan_reports(cards, limit, roots=roots)
+    if name is not None:
+        check_roots(roots or {}, datasets_of([run for _, runs in planned for run in runs]))
     reports = [
         build_report(card, runs, store)
-        for card, runs in plan_reports(cards, limit, roots=roots)
+        for card, runs in planned
         if name or everything or any(store.get(cell) for run in runs if not run.scheme.is_float for cell in run.cells())
     ]
     cache = PredictionCache(results.parent / "cache" / "predictions")

@@ -9,13 +9,14 @@ from typing import Any, cast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fgq_bench.cards import card_names
+from fgq_bench.commands.given import check_roots, check_used, datasets_of
 from fgq_bench.commands.parsing import check_device, parse_choice
 from fgq_bench.commands.printing import console, print_json, print_rows
 from fgq_bench.compiling import artifact_path, code_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.executors.choice import Choice
 from fgq_bench.loaders.setting import Setting
-from fgq_bench.planning import LoadedModel, Request, Run, check_roots, plan
+from fgq_bench.planning import LoadedModel, Request, Run, plan
 from fgq_bench.predictions import bytes_per_sequence
 from fgq_bench.reporting.pace import Pace
 from fgq_bench.results import Result
@@ -46,7 +47,7 @@ def run_request(
     device, here = request.device, _planning_device(request.device, choice)
     request = replace(request, device=here, elsewhere=choice.elsewhere or here != device)
     runs = plan(request, LoadedModel.load(request))
-    check_roots(request.roots, runs)
+    check_used(request, runs)
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json)
@@ -54,7 +55,7 @@ def run_request(
     outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     headlines = {run.dataset.card.name: run.dataset.setting for run in runs}
     if as_json:
-        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics, "skipped": result.skipped} for result in outcome.results])  # fmt: skip
+        print_json([{**result.labels, "status": result.status, "error": result.error, "key": result.key, "metrics": result.metrics, "skipped": result.skipped, "notes": result.notes} for result in outcome.results])  # fmt: skip
     else:
         print_rows("results", [_summary(result, headlines[result.labels["dataset"]]) for result in outcome.results])
     return _finish(outcome, workspace, quiet=as_json)
@@ -79,7 +80,7 @@ def run_reports(
     cards = [card for card in cards if names or preset in card.presets]
     planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device)
     runs = [run for _, found in planned for run in found]
-    check_roots(roots, runs)
+    check_roots(roots, datasets_of(runs))
     workspace = _workspace(output, cache)
     if dry_run:
         _print_plan(runs, workspace, _overwrite(overwrite), as_json=False)
@@ -206,6 +207,8 @@ def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
         for _, reason in sorted(skipped):
             console.print(f"  {reason}", style="yellow", markup=False)
     if not quiet:
+        for line in sorted({line for result in outcome.results for line in result.notes}):
+            console.print(f"copy of the data: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         stored, absent = len(outcome.results) - outcome.computed, len(outcome.not_applicable)
         none = f", {absent} not applicable" if absent else ""
         console.print(

@@ -70,7 +70,8 @@ def _layer_variants(
     moved = 2.0 * (x.numel() + tokens * out)  # bytes of input and output
     product16 = partial(F.linear, weight=weight16, bias=bias16)
     variants = {BASELINE: Variant(partial(product16, x), False, moved + 2.0 * weight.numel())}
-    kernels, fused = backend.load(device.type), {}
+    kernels = backend.load(device.type)
+    fused: dict[str, Variant] = {}
     for scheme in schemes:
         for label, transforms in {
             "": [],

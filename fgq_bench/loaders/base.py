@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 
 from fgq_bench.cards import DatasetCard
-from fgq_bench.errors import UserError
+from fgq_bench.errors import BadData, UserError
 from fgq_bench.lazy import find_class
 from fgq_bench.loaders.frames import hash_frames
 from fgq_bench.loaders.scene import Scene
@@ -58,6 +58,15 @@ class Dataset(ABC):
         """A name that this sequence shares with itself in every split and every copy, and with nothing else."""
         return f"{self.card.loader} {sequence}"
 
+    @property
+    def broken(self) -> dict[str, str]:
+        """Parts of the data set whose sequences are not in ``frame_list`` because their index is bad data, with why."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """What this copy lacks or what of it was left out, one line each, for results."""
+        return []
+
     @cached_property
     def frames(self) -> dict[str, list[str]]:
         """The first ``limit`` entries of ``frame_list()``."""
@@ -68,9 +77,17 @@ class Dataset(ABC):
         return list(self.frames)
 
     def check_not_empty(self) -> None:
-        """Raise UserError where there is no sequence to score."""
+        """Raise UserError where there is no sequence to score. Some may be missing: see ``broken``."""
         if not self.frames:
+            for reason in self.broken.values():
+                raise BadData(reason)
             raise UserError(f"data set {self.card.name}: no sequence under {self.root} has enough frames for the protocol {self.setting.protocol}")  # fmt: skip
+
+    def check_whole(self) -> None:
+        """As ``check_not_empty``, and BadData where a part is broken: for whoever cannot say that it was left out."""
+        for reason in self.broken.values():
+            raise BadData(reason)
+        self.check_not_empty()
 
     @cached_property
     def frame_list_hash(self) -> str:

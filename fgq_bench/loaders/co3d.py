@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from fgq_bench.errors import BadData
+from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.co3d_annotations import Track, Tracks, annotation_file, read_category
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
@@ -43,18 +43,25 @@ class Co3d(FileDataset):
     _held: tuple[str, Tracks] | None = None  # the category read last: sequences are read in order, and all need GBs
 
     @cached_property
+    def _unreadable(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
     def _read(self) -> dict[str, Track]:
         return {}
 
-    def index(self) -> FrameList:
+    layout = "apple/frame_annotations.jgz or annotations/apple_test.jgz, and so on for every category"
+
+    def parts(self) -> list[str]:
+        """See ``FileDataset``: categories, in the order in which frames are drawn."""
+        return sorted(SEEN if self.options.categories == "seen" else SEEN + UNSEEN)
+
+    def index(self, part: str) -> FrameList:
         """See ``FileDataset``. No picture is opened; short of a pinned list, every annotation is read."""
-        found: FrameList = {}
-        for category in self._categories():
-            kept = [(name, track) for name, track in sorted(self._tracks(category).items()) if _plausible(track)]
-            if self.options.per_category is not None:
-                kept = [(name, track) for name, track in kept if len(track.paths) >= self.entry.minimum]
-            found |= {f"{category}/{name}": track.names for name, track in kept[: self.options.per_category]}
-        return found
+        kept = [(name, track) for name, track in sorted(self._tracks(part).items()) if _plausible(track)]
+        if self.options.per_category is not None:
+            kept = [(name, track) for name, track in kept if len(track.paths) >= self.entry.minimum]
+        return {f"{part}/{name}": track.names for name, track in kept[: self.options.per_category]}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``. Intrinsics are those of the stored picture, which may be a smaller copy."""
@@ -75,19 +82,18 @@ class Co3d(FileDataset):
 
     def incomplete(self) -> list[str]:
         """See ``FileDataset``."""
-        missing: dict[str, list[str]] = {}
-        for sequence in self.frame_list():
-            if not inside(self.root, sequence, "images").is_dir():
-                missing.setdefault(self.category(sequence), []).append(sequence)
+        missing: dict[tuple[str, str], list[str]] = {}
+        for sequence, names in self.frame_list().items():
+            have = {path.name for path in self.listing.files(inside(self.root, sequence, "images"))}
+            if not have.issuperset(names):
+                what = "lack pictures that are scored" if have else "have no pictures"
+                missing.setdefault((self.category(sequence), what), []).append(sequence)
         split = self.options.split
-        blank = [name for name in self._categories() if annotation_file(self.root, name, split) is None]
+        blank = [name for name in self.parts() if annotation_file(self.root, name, split) is None]
         return [f"category {name}: no annotations" for name in blank] + [
-            f"category {name}: {len(found)} sequences have no pictures, the first is {found[0]}"
-            for name, found in missing.items()
+            f"category {name}: {len(found)} sequences {what}, the first is {found[0]}"
+            for (name, what), found in missing.items()
         ]
-
-    def _categories(self) -> list[str]:
-        return sorted(SEEN if self.options.categories == "seen" else SEEN + UNSEEN)
 
     def _track(self, sequence: str) -> Track | None:
         """A sequence's annotations; kept, because every method of a sweep reads it again."""
@@ -100,8 +106,14 @@ class Co3d(FileDataset):
         return self._read[sequence]
 
     def _tracks(self, category: str) -> Tracks:
+        if reason := self._unreadable.get(category):
+            raise BadData(reason)
         if self._held is None or self._held[0] != category:
-            self._held = category, read_category(self.root, category, self.options.split)
+            try:
+                self._held = category, read_category(self.root, category, self.options.split)
+            except UserError as error:
+                self._unreadable[category] = str(error)  # not to be read again for each of its sequences
+                raise BadData(str(error)) from None
         return self._held[1]
 
     def _depth(self, picture: str, scale: float) -> NDArray[np.float32] | None:

@@ -106,6 +106,8 @@ def _official(folder: Path, split: str) -> Tracks:
 
 def _set_list(path: Path, split: str) -> dict[str, list[tuple[int, str]]]:
     """Frame number and picture of every frame of a split, by sequence."""
+    if not path.is_file() and any(path.parent.glob("set_lists_manyview*.json")):
+        raise BadData(f"{path}: no such file; {path.parent} has many-view lists only, as the single-sequence subset (--single_sequence_subset), whose sequences no protocol scores: download the category in full")  # fmt: skip
     content = read_json(path)
     entries = content.get(split) if isinstance(content, dict) else None
     found: dict[str, list[tuple[int, str]]] = {}

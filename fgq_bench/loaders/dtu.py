@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import minimum_filter
 
-from fgq_bench.errors import BadData, UserError
+from fgq_bench.errors import BadData
+from fgq_bench.loaders.completeness import missing_frames
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_array, read_picture, read_text
+from fgq_bench.loaders.listing import find_file
+from fgq_bench.loaders.reading import Floats, inside, parse_numbers, read_array, read_picture, read_text
 
 TEST = (1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118)
 SCANS = sorted(f"scan{number}" for number in TEST)
@@ -27,18 +29,20 @@ class DTU(FileDataset):
     Cameras hold at the depth map's resolution, and a picture has the depth map's shape once it is resized.
     """
 
-    def index(self) -> FrameList:
+    layout = "scan1/images/00000000.jpg, scan1/cams/00000000_cam.txt and so on, for the 22 test scans"
+
+    def parts(self) -> list[str]:
         """See ``FileDataset``; scans that are not of the test split are passed over."""
-        names = {place.name: _frames(place) for place in folders(self.root) if place.name in SCANS}
-        found = {scan: frames for scan, frames in names.items() if frames}
-        if not found:
-            raise UserError(f"{self.root}: expected scan1/images/00000000.jpg, scan1/cams/00000000_cam.txt and so on, for the 22 test scans")  # fmt: skip
-        return found
+        return [scan for scan in super().parts() if scan in SCANS]
+
+    def index(self, part: str) -> FrameList:
+        """See ``FileDataset``."""
+        return {part: self._frames(part)}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
         image, array, mask, cam = (
-            inside(self.root, sequence, *parts)
+            find_file(inside(self.root, sequence, *parts))
             for parts in (
                 ("images", f"{frame}.jpg"),
                 ("depths", f"{frame}.npy"),
@@ -64,12 +68,11 @@ class DTU(FileDataset):
 
     def incomplete(self) -> list[str]:
         """See ``FileDataset``: scans, and views of a scan."""
-        counts = {scan: len(_frames(self.root / scan)) for scan in SCANS}
-        return [f"{scan}: {count} of {VIEWS} pictures" for scan, count in counts.items() if count < VIEWS]
+        lacking = {scan: missing_frames(self._frames(scan), 0, VIEWS) for scan in SCANS}
+        return [f"{scan}: {line}" for scan, line in lacking.items() if line]
 
-
-def _frames(scan: Path) -> list[str]:
-    return sorted(path.stem for path in (scan / "images").glob("*.jpg"))
+    def _frames(self, scan: str) -> list[str]:
+        return [path.stem for path in self.listing.files(self.root / scan / "images", ".jpg")]
 
 
 def _read_cam(path: Path) -> tuple[Floats, Floats]:

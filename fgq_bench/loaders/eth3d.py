@@ -15,49 +15,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgq_bench.bounded import read_bytes
-from fgq_bench.errors import BadData, UserError
+from fgq_bench.errors import BadData
 from fgq_bench.loaders.arrays import read_npz
 from fgq_bench.loaders.colmap import ColmapImage, read_reconstruction
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, named
+from fgq_bench.loaders.listing import find_file
+from fgq_bench.loaders.reading import Floats, inside, named
 
-SCENES = (
-    "courtyard", "delivery_area", "electro", "facade", "kicker", "meadow", "office", "pipes", "playground", "relief",
-    "relief_2", "terrace", "terrains",
-)  # fmt: skip
+SCENES = {  # with the number of pictures
+    "courtyard": 38, "delivery_area": 44, "electro": 45, "facade": 76, "kicker": 31, "meadow": 15, "office": 26,
+    "pipes": 14, "playground": 38, "relief": 31, "relief_2": 31, "terrace": 23, "terrains": 42,
+}  # fmt: skip
 CUSTOM, CAMERAS, OFFICIAL = "custom_undistorted", "custom_undistorted_cam", "dslr_calibration_undistorted"
 
 
 class ETH3D(FileDataset):
     """A scene is a sequence; frames are called by their pictures, ``DSC_0259``, in the order of these names."""
 
-    def index(self) -> FrameList:
+    layout = f"<scene>/{CAMERAS}/*.npz or <scene>/{OFFICIAL}/images.txt, with courtyard among the scenes"
+
+    def index(self, part: str) -> FrameList:
         """See ``FileDataset``; a frame is what has a camera."""
-        arrays = {scene.name: sorted(path.stem for path in (scene / CAMERAS).glob("*.npz")) for scene in self._scenes}
-        found = {scene: names for scene, names in arrays.items() if names}
-        found |= {scene.name: sorted(frames) for scene in self._scenes if (frames := self._official(scene.name))}
-        if not found:
-            raise UserError(f"{self.root}: expected <scene>/{CAMERAS}/*.npz or <scene>/{OFFICIAL}/images.txt, with courtyard among the scenes")  # fmt: skip
-        return found
+        arrays = [path.stem for path in self.listing.files(self.root / part / CAMERAS, ".npz")]
+        return {part: arrays or sorted(self._official(part))}
 
     @cached_property
-    def _scenes(self) -> list[Path]:
-        return folders(self.root)
-
-    @cached_property
-    def _reconstructions(self) -> dict[str, dict[str, ColmapImage]]:
+    def _held(self) -> dict[str, dict[str, ColmapImage]]:
         return {}
 
     def _official(self, scene: str) -> dict[str, ColmapImage]:
-        """Pictures of a scene by frame, read once; none where it comes with .npz cameras."""
-        place = inside(self.root, scene)
-        if not (place / OFFICIAL).is_dir() or any((place / CAMERAS).glob("*.npz")):
-            return {}
-        if scene not in self._reconstructions:
-            self._reconstructions[scene] = {Path(i.name).stem: i for i in read_reconstruction(place / OFFICIAL)}
-        return self._reconstructions[scene]
+        """Pictures by frame of a scene that comes without .npz cameras; raises BadData."""
+        if scene not in self._held:
+            place = inside(self.root, scene, OFFICIAL)
+            arrays = self.listing.files(inside(self.root, scene, CAMERAS), ".npz")
+            images = read_reconstruction(place) if place.is_dir() and not arrays else []
+            self._held[scene] = {Path(image.name).stem: image for image in images}
+        return self._held[scene]
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
@@ -78,18 +73,20 @@ class ETH3D(FileDataset):
         """See ``FileDataset``: scenes, depth of undistorted pictures."""
         missing = [f"scene {scene}: no cameras" for scene in SCENES if scene not in self.indexed]
         for scene, frames in self.indexed.items():
-            lacking = [frame for frame in frames if not self._place(scene, "ground_truth_depth", frame).is_file()]
-            if lacking:
-                missing.append(f"{scene}: {len(lacking)} of {len(frames)} frames have no depth map")
+            if len(frames) < SCENES.get(scene, 0):
+                missing.append(f"{scene}: {len(frames)} of {SCENES[scene]} cameras")
+            for kind, what in (("images", "picture"), ("ground_truth_depth", "depth map")):
+                if lacking := sum(not self._place(scene, kind, frame).is_file() for frame in frames):
+                    missing.append(f"{scene}: {lacking} of {len(frames)} frames have no {what}")
         return missing
 
     def _place(self, sequence: str, kind: str, frame: str) -> Path:
         """Where a frame's picture or depth map (``kind``) is, or ought to be; raises BadData outside of the scene."""
         found = self._official(sequence).get(frame)
         name = f"{CUSTOM}/{frame}.JPG" if found is None else found.name
-        named = inside(self.root, sequence, kind, name)
-        custom = inside(self.root, sequence, kind, CUSTOM, Path(name).name)
-        return custom if custom.is_file() and not named.is_file() else named
+        stated = find_file(inside(self.root, sequence, kind, name))
+        custom = find_file(inside(self.root, sequence, kind, CUSTOM, Path(name).name))
+        return custom if custom.is_file() and not stated.is_file() else stated
 
 
 def _read_camera(path: Path) -> tuple[Floats, Floats]:

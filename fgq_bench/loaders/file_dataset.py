@@ -1,13 +1,15 @@
 """Data sets in files: what a loader must say of a sequence and of a frame, and all that follows from it.
 
 A loader is an index and a reader of single frames; frames are chosen, pictures resized and cropped, ground truth moved
-along and checked here. A complete one::
+along and checked here. The index is read part by part, so that one that is broken is no other's fault. A complete one::
 
     class Folder(FileDataset):
         '''Pictures of ROOT/<sequence>/*.jpg.'''
 
-        def index(self) -> FrameList:
-            return {folder.name: sorted(p.name for p in folder.glob("*.jpg")) for folder in folders(self.root)}
+        layout = "<sequence>/*.jpg"
+
+        def index(self, part: str) -> FrameList:
+            return {part: [path.name for path in self.listing.files(self.root / part, ".jpg")]}
 
         def read_frame(self, sequence: str, frame: str) -> Frame:
             return Frame(inside(self.root, sequence, frame))
@@ -19,6 +21,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +34,9 @@ from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.frames import FrameList, choose_frames, pinned_path, read_pinned
 from fgq_bench.loaders.images import Warp, fit, margins
+from fgq_bench.loaders.listing import Listing
+from fgq_bench.loaders.misplaced import explain
+from fgq_bench.loaders.orientation import upright
 from fgq_bench.loaders.reading import Floats, read_picture
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.loaders.setting import Setting
@@ -39,6 +45,7 @@ NEAREST = 1e-4  # metres: depth at or below it is not valid
 PLAUSIBLE = (1e-2, 1e3)  # metres: where the median depth of a sequence lies, if its unit is read rightly
 SHAPE = 0.01  # how far a depth map's shape may be from its picture's, as a share
 FARTHEST = 1e5  # metres from the origin that a camera may be
+NOTES = 20  # lines about a copy that a result keeps
 
 
 @dataclass
@@ -66,6 +73,7 @@ class _Fitted:
 class FileDataset(Dataset):
     """A data set whose sequences lie in files under ``root``."""
 
+    layout: ClassVar[str] = "its files"  # what a root holds, for whoever gives another folder
     root: Path
     entry: ProtocolEntry
 
@@ -77,12 +85,20 @@ class FileDataset(Dataset):
         assert setting.entry is not None
         super().__init__(card, options, setting, root, limit)
         self.entry = setting.entry
+        self.listing = Listing(root)
+
+    def parts(self) -> list[str]:
+        """What the index is read from, one after the other: scenes, clips, categories; here: the root's folders.
+
+        Raises UserError where the layout is not that of the data set.
+        """
+        return [folder.name for folder in self.listing.folders(self.root)]
 
     @abstractmethod
-    def index(self) -> FrameList:
-        """Every sequence of the split with the names of all its frames, in the order in which they were taken.
+    def index(self, part: str) -> FrameList:
+        """Every sequence of a part with the names of all its frames, in the order in which they were taken.
 
-        Names must not depend on the root. Raises UserError where the layout is not that of the data set.
+        Names must not depend on the root. What has no frames is left out. Raises UserError for a part that is broken.
         """
 
     @abstractmethod
@@ -97,22 +113,82 @@ class FileDataset(Dataset):
         """The sequence of the index that a scored one comes from: itself, or what its single frame lies in."""
         return sequence.rpartition("/")[0] if self.entry.frames == "each" else sequence
 
+    def has_pose(self, sequence: str, frame: str) -> bool:
+        """False for a frame that protocols count, though it has no ground truth; it is not read."""
+        return True
+
     def incomplete(self) -> list[str]:
-        """What a complete copy has and this one lacks, one line each; for ``fgq-bench check``."""
+        """What a complete copy has and this one lacks, one line each."""
         return []
+
+    def hint(self) -> str | None:
+        """What a root is in which nothing was found, where the loader knows it."""
+        return None
+
+    def notes(self) -> list[str]:
+        """See ``Dataset``: ``incomplete()``, and what the listing left out; ``NOTES`` lines at most."""
+        return self._notes
+
+    @cached_property
+    def _notes(self) -> list[str]:
+        incomplete = self.incomplete()  # which lists folders
+        lines = [*self.listing.lost(), *self.listing.ignored(), *incomplete]
+        more = f"and {len(lines) - NOTES} lines more: see fgq-bench check {self.card.name}"
+        return lines if len(lines) <= NOTES else [*lines[:NOTES], more]
+
+    @property
+    def counted(self) -> FrameList:
+        """Every sequence that is here with all its frames, as protocols count them."""
+        return self._read_parts[0]
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Parts whose index is bad data, with why."""
+        return self._read_parts[1]
+
+    @cached_property
+    def _read_parts(self) -> tuple[FrameList, dict[str, str]]:
+        found: FrameList = {}
+        broken: dict[str, str] = {}
+        for part in self.parts():
+            try:
+                found |= {sequence: names for sequence, names in self.index(part).items() if names}
+            except UserError as error:
+                broken[part] = f"{self.card.name}, {part}: {error}"
+        return found, broken
 
     @cached_property
     def indexed(self) -> FrameList:
-        """``index()``, read once; raises UserError where it is empty."""
-        found = self.index()
+        """Every sequence that is here with the frames that can be read; raises UserError where there is none."""
+        posed = {name: [frame for frame in frames if self.has_pose(name, frame)] for name, frames in self.counted.items()}  # fmt: skip
+        found = {name: frames for name, frames in posed.items() if frames}
         if not found:
-            raise UserError(f"data set {self.card.name}: no sequence in {self.root}; see fgq-bench show {self.card.name}")  # fmt: skip
+            for reason in self.unreadable.values():
+                raise UserError(reason)
+            raise UserError(f"data set {self.card.name}: no sequence in {self.root}: expected {self.layout}{explain(self)}; see fgq-bench show {self.card.name}")  # fmt: skip
         return found
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """See ``Dataset``; empty where the frames are pinned: each sequence is then bad data itself."""
+        return {} if self._pinned else self.unreadable
+
+    @cached_property
+    def _pinned(self) -> FrameList | None:
+        return read_pinned(pinned_path(self.card.name, self.setting.protocol), self.setting)
+
+    def draw(self) -> FrameList:
+        """The frames of what is here by the protocol's rule, which also counts those that have no pose."""
+        readable = {name: set(frames) for name, frames in self.indexed.items()}
+        chosen = {
+            name: [frame for frame in frames if frame in readable.get(self.place(name), ())]
+            for name, frames in choose_frames(self.entry, self.counted).items()
+        }
+        return {name: frames for name, frames in chosen.items() if frames}
 
     @cached_property
     def _chosen(self) -> FrameList:
-        pinned = read_pinned(pinned_path(self.card.name, self.setting.protocol), self.setting)
-        return choose_frames(self.entry, self.indexed) if pinned is None else pinned
+        return self.draw() if self._pinned is None else self._pinned
 
     def frame_list(self) -> FrameList:
         """See ``Dataset``: the list pinned in ``datasets/frames``, else drawn from the index by the protocol's rule."""
@@ -135,7 +211,10 @@ class FileDataset(Dataset):
             fitted += [self._fit(place, name, fitted[0].warp) for name in names[1:]]
             scene = _stack(sequence, self.category(place), fitted)
             _check_geometry(scene)
-        except (UserError, OSError) as error:  # OSError: a name that is too long, a folder that may not be entered
+        except (
+            UserError,
+            OSError,
+        ) as error:  # also of the index that the sequence hangs on; OSError: a name that is too long
             raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
         return scene
 
@@ -145,6 +224,8 @@ class FileDataset(Dataset):
             if value is not None and not np.isfinite(value).all():
                 raise BadData(f"frame {name}: {what} is not finite")
         image = read_picture(frame.image)
+        if frame.intrinsics is None and frame.depth is None:  # which are those of the picture as it is stored
+            image = upright(image)
         try:
             pixels, warp = fit(image, self.entry, frame.aspect, first)
             depth = None if frame.depth is None else self._fit_depth(frame, frame.depth, warp, image.size)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
+import pydantic
 
-from fgq_bench.errors import BadData, UserError
+from fgq_bench.errors import BadData
+from fgq_bench.loaders.completeness import missing_frames
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, invert_pose, parse_numbers, read_integers, read_text
+from fgq_bench.loaders.listing import find_file
+from fgq_bench.loaders.reading import Floats, inside, invert_pose, parse_numbers, read_integers, read_text
 
 SCENES = (
     "breakfast_room", "complete_kitchen", "green_room", "grey_white_room", "kitchen", "morning_apartment", "staircase",
@@ -24,52 +26,68 @@ OPENGL = np.array([1.0, -1.0, -1.0, 1.0])  # columns of a camera-to-world matrix
 
 
 class NeuralRGBD(FileDataset):
-    """A scene is a sequence; frame ``7`` is images/img7.png and the 8th pose of poses.txt, left out where that is nan."""
+    """A scene is a sequence; frame ``7`` is images/img7.png and the 8th pose of poses.txt, not read where that is nan."""
 
-    def index(self) -> FrameList:
-        """See ``FileDataset``."""
-        scenes = self._scenes()
-        if not scenes:
-            raise UserError(f"{self.root}: expected <scene>/poses.txt, <scene>/images/img0.png, <scene>/depth/depth0.png, with breakfast_room among the scenes")  # fmt: skip
-        return {scene: list(poses) for scene in scenes if (poses := self._poses(scene))}
+    layout = (
+        "<scene>/poses.txt, <scene>/images/img0.png, <scene>/depth/depth0.png, with breakfast_room among the scenes"
+    )
 
-    def _scenes(self) -> list[str]:
-        return [place.name for place in folders(self.root) if (place / "poses.txt").is_file()]
+    class Options(FileDataset.Options):
+        """How far depth is valid."""
+
+        farthest: float = pydantic.Field(10.0, gt=0)  # metres, as in the evaluations of Spann3R, CUT3R and QuantVGGT
+
+    options: Options
+
+    def parts(self) -> list[str]:
+        """See ``FileDataset``: scenes with poses."""
+        return [scene for scene in super().parts() if (self.root / scene / "poses.txt").is_file()]
+
+    def index(self, part: str) -> FrameList:
+        """See ``FileDataset``; every line of four has a frame, also where it is nan: the stride counts those, too."""
+        return {part: list(self._poses(part))}
+
+    def has_pose(self, sequence: str, frame: str) -> bool:
+        """See ``FileDataset``. (The evaluations that are compared with take the identity for nan.)"""
+        return bool(np.isfinite(self._poses(sequence)[frame]).all())
 
     @cached_property
-    def _read(self) -> dict[str, dict[str, Floats]]:
+    def _held(self) -> dict[str, dict[str, Floats]]:
         return {}
 
     def _poses(self, scene: str) -> dict[str, Floats]:
-        """Camera-to-world matrices [4, 4] of a scene, OpenCV axes, by frame, in numeric order; read once."""
-        if scene not in self._read:
-            self._read[scene] = _read_poses(inside(self.root, scene))
-        return self._read[scene]
+        """Camera-to-world matrices [4, 4], OpenCV axes, by frame, in numeric order; raises BadData."""
+        if scene not in self._held:
+            path = inside(self.root, scene, "poses.txt")
+            poses, pictures = parse_numbers(read_text(path), path, -1, 4, 4) * OPENGL, len(self._pictures(scene))
+            if pictures > len(poses):
+                raise BadData(f"{path}: {len(poses)} poses for {pictures} pictures")
+            self._held[scene] = {str(number): pose for number, pose in enumerate(poses)}
+        return self._held[scene]
+
+    def _pictures(self, scene: str) -> list[str]:
+        """Numbers of the pictures that are here."""
+        names = [path.stem for path in self.listing.files(inside(self.root, scene, "images"), ".png")]
+        return [name.removeprefix("img") for name in names if name.startswith("img")]
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
         c2w = self._poses(sequence).get(frame)
-        if c2w is None:
+        if c2w is None or not self.has_pose(sequence, frame):
             raise BadData(f"{self.root / sequence / 'poses.txt'}: no pose of frame {frame}")
-        image = inside(self.root, sequence, "images", f"img{frame}.png")
+        image = find_file(inside(self.root, sequence, "images", f"img{frame}.png"))
         if picture_size(image) != SIZE:
             raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
-        return Frame(
-            image,
-            extrinsics=invert_pose(c2w),
-            intrinsics=INTRINSICS,
-            depth=(read_integers(inside(self.root, sequence, "depth", f"depth{frame}.png")) / 1000).astype(np.float32),
-        )
+        metres = read_integers(find_file(inside(self.root, sequence, "depth", f"depth{frame}.png"))) / 1000
+        depth = np.where(metres <= self.options.farthest, metres, 0).astype(np.float32)
+        return Frame(image, extrinsics=invert_pose(c2w), intrinsics=INTRINSICS, depth=depth)
 
     def incomplete(self) -> list[str]:
-        """See ``FileDataset``: scenes."""
-        return [f"scene {scene}: no poses.txt" for scene in SCENES if scene not in self._scenes()]
-
-
-def _read_poses(place: Path) -> dict[str, Floats]:
-    path = place / "poses.txt"
-    poses = parse_numbers(read_text(path), path, -1, 4, 4) * OPENGL
-    pictures = sum(1 for _ in (place / "images").glob("img*.png"))
-    if pictures > len(poses):
-        raise BadData(f"{path}: {len(poses)} poses for {pictures} pictures")
-    return {str(number): pose for number, pose in enumerate(poses) if np.isfinite(pose).all()}
+        """See ``FileDataset``: scenes, and pictures, of which a scene has as many as poses."""
+        missing = [
+            f"scene {scene}: no poses.txt" for scene in SCENES if not (self.root / scene / "poses.txt").is_file()
+        ]
+        for scene, frames in self.counted.items():
+            if line := missing_frames(self._pictures(scene), 0, len(frames)):
+                missing.append(f"scene {scene}: {line}")
+        return missing

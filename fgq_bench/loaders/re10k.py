@@ -19,9 +19,11 @@ from fgq_bench.errors import BadData
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import check_centre, picture_size
-from fgq_bench.loaders.reading import Floats, folders, inside, parse_numbers, read_json, read_text
+from fgq_bench.loaders.listing import find_file
+from fgq_bench.loaders.reading import Floats, inside, parse_numbers, read_json, read_text
 
 CAMERAS = ("test", "cameras")  # folders of camera files
+SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURES = ("test/{}", "{}", "frames/{}")  # folders of a clip's pictures
 CLIPS = 1719  # of the public evaluation list: those of 1 800 whose videos still exist
 SQUASHED = 0.01  # relative difference of shapes above which a picture was squashed
@@ -31,7 +33,7 @@ SQUASHED = 0.01  # relative difference of shapes above which a picture was squas
 class Clip:
     """A clip of N frames."""
 
-    pictures: list[str]  # relative to the data set's folder; official: .jpg may be .png
+    pictures: list[str]  # relative to the data set's folder; official: .jpg may be .jpeg or .png
     intrinsics: Floats  # [N, 3, 3]
     extrinsics: Floats  # [N, 3, 4] w2c
     normalised: bool  # whether intrinsics are in widths and heights of the picture, not in pixels
@@ -47,10 +49,15 @@ class RealEstate10K(FileDataset):
 
     _held: tuple[str, Clip] | None = None  # the clip read last
 
-    def index(self) -> FrameList:
+    layout = "test/<clip>.txt with test/<clip>/<timestamp>.jpg, or <clip>/annotations.json with <clip>/images/0000.png"
+
+    def parts(self) -> list[str]:
+        """See ``FileDataset``: clips."""
+        return list(self._camera_files)
+
+    def index(self, part: str) -> FrameList:
         """See ``FileDataset``. 1 719 clips of 151 rows take 1 s prepared, 0.2 s official."""
-        rows = {clip: _rows(path) for clip, path in self._camera_files.items()}
-        return {clip: [f"{row:04d}" for row in range(count)] for clip, count in rows.items()}
+        return {part: [f"{row:04d}" for row in range(_rows(self._camera_files[part]))]}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
@@ -58,8 +65,7 @@ class RealEstate10K(FileDataset):
         if not re.fullmatch("[0-9]{4,9}", frame) or (row := int(frame)) >= len(clip.pictures):
             raise BadData(f"{self._camera_files[sequence]}: no frame {frame}")
         image = inside(self.root, clip.pictures[row])
-        if clip.normalised and not image.is_file():
-            image = image.with_suffix(".png")
+        image = find_file(image, *(SUFFIXES if clip.normalised else ()))
         size = picture_size(image)
         intrinsics = clip.intrinsics[row]
         if clip.normalised:
@@ -77,9 +83,7 @@ class RealEstate10K(FileDataset):
         for clip, rows in self.indexed.items():
             prepared = self._camera_files[clip].suffix == ".json"
             folder = self.root / clip / "images" if prepared else self._pictures(clip)
-            have = (
-                sum(path.suffix in (".png", ".jpg") for path in folder.iterdir()) if folder and folder.is_dir() else 0
-            )
+            have = len(self.listing.files(folder, *SUFFIXES)) if folder else 0
             if have < len(rows):
                 lines.append(f"clip {clip}: {have} of {len(rows)} pictures")
         return lines
@@ -87,10 +91,10 @@ class RealEstate10K(FileDataset):
     @cached_property
     def _camera_files(self) -> dict[str, Path]:
         """The camera file of every clip that has one and a folder, in the order of their names."""
-        prepared = {folder.name: folder / "annotations.json" for folder in folders(self.root)}
+        prepared = {folder.name: folder / "annotations.json" for folder in self.listing.folders(self.root)}
         if found := {clip: path for clip, path in prepared.items() if path.is_file()}:
             return found
-        paths = sorted(path for folder in CAMERAS for path in (self.root / folder).glob("*.txt"))
+        paths = sorted(path for folder in CAMERAS for path in self.listing.files(self.root / folder, ".txt"))
         return {path.stem: path for path in paths if self._pictures(path.stem)}
 
     def _pictures(self, clip: str) -> Path | None:
@@ -105,10 +109,10 @@ class RealEstate10K(FileDataset):
         return self._held[1]
 
     def _official(self, path: Path) -> Clip:
-        """A line with the video's address, then ``timestamp fx fy cx cy 0 0`` and w2c 3 x 4, row by row."""
-        text = read_text(path).partition("\n")[2]
-        stamps = [line.split()[0] for line in text.splitlines() if line.strip()]
-        values = parse_numbers(text, path, len(stamps), 19)
+        """``timestamp fx fy cx cy 0 0`` and w2c 3 x 4, row by row."""
+        rows = _official_rows(path)
+        stamps = [row.split()[0] for row in rows]
+        values = parse_numbers(" ".join(rows), path, len(stamps), 19)
         intrinsics = np.zeros((len(values), 3, 3))
         intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = values[:, 1:5]
         intrinsics[:, 2, 2] = 1
@@ -118,10 +122,16 @@ class RealEstate10K(FileDataset):
         return Clip(names, intrinsics, values[:, 7:].reshape(-1, 3, 4), normalised=True)
 
 
+def _official_rows(path: Path) -> list[str]:
+    """The cameras of an official file, whose first line is the video's address: where copies have dropped it, a camera."""
+    rows = [line for line in read_text(path).splitlines() if line.strip()]
+    return rows if rows and rows[0].split()[0].isdecimal() else rows[1:]
+
+
 def _rows(path: Path) -> int:
     """Number of frames in a camera file."""
     if path.suffix != ".json":
-        return sum(bool(line.strip()) for line in read_text(path).splitlines()[1:])
+        return len(_official_rows(path))
     content = read_json(path)
     if not isinstance(content, list):
         raise BadData(f"{path}: a list of frames is expected")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fgq_bench import bounded
-from fgq_bench.errors import BadData, UserError
+from fgq_bench.errors import BadData
 from fgq_bench.geometry import invert_rigid
 from fgq_bench.loaders.arrays import read_npy
 
@@ -27,10 +27,10 @@ LARGEST = 2**29  # bytes of a stored picture
 TEXT = 2**24  # bytes of a sequence's text file
 JSON = 2**29  # bytes of a JSON file, unpacked: annotations of 1 million frames
 VALUES = 2**25  # of a JSON file: a frame has about 25
-DAMAGED = (
-    OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)  # fmt: skip
+MOST_PIXELS = 250_000_000  # of a picture: those of the largest sensors in phones have 200 million, and take 0.6 GB
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow's own limit, 89 million, refuses photographs
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+DAMAGED = (OSError, UnidentifiedImageError, SyntaxError, ValueError, *TOO_LARGE)
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -55,6 +55,9 @@ def named(path: Path, refusal: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise BadData(f"{path}: no such file") from None
+    except TOO_LARGE:
+        most = f"{MOST_PIXELS // 10**6} million pixels"
+        raise BadData(f"{path}: more than {most}, the most that is read; store it smaller") from None
     except DAMAGED as error:
         raise BadData(f"{path}: {refusal} ({_first_line(error)})") from None
 
@@ -69,16 +72,6 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         Image.open(file, formats=FORMATS) as image,
     ):
         yield image
-
-
-def folders(path: Path) -> list[Path]:
-    """Folders in ``path`` in the order of their names; raises UserError if there is no such folder."""
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder")
-    found = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if odd := [child for child in found if not child.name.isprintable()]:
-        raise UserError(f"{path}: the folder {odd[0].name!r} has a name that cannot be printed; rename it")
-    return found
 
 
 def read_picture(path: Path) -> Image.Image:

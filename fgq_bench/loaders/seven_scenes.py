@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,17 @@ import numpy as np
 
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.base import Dataset
+from fgq_bench.loaders.completeness import missing_frames
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
 from fgq_bench.loaders.frames import FrameList
 from fgq_bench.loaders.headers import picture_size
-from fgq_bench.loaders.reading import folders, inside, invert_pose, read_integers, read_numbers, read_text
+from fgq_bench.loaders.listing import find_file
+from fgq_bench.loaders.reading import inside, invert_pose, read_integers, read_numbers, read_text
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
+MOST, FRAMES = 1000, {"stairs": 500}  # frames of a sequence, and of those of some scenes
 SPLIT = "TestSplit.txt"
+COLOUR = ("color.png", "color.jpg")
 SIZE = (640, 480)  # width, height
 INTRINSICS = np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]])  # of the colour camera; depth camera: 585
 NEAREST, FARTHEST = 1, 10_000  # mm; outside, and at the official 65535, depth is invalid
@@ -42,28 +47,35 @@ class SevenScenes(FileDataset):
 
     options: Options
 
-    def index(self) -> FrameList:
-        """See ``FileDataset``; sequences of TestSplit.txt that have frames."""
-        found = {sequence: names for sequence, names in self._listed() if names}
-        if not found:
-            raise UserError(f"{self.root}: expected <scene>/{SPLIT} and <scene>/seq-01/frame-000000.color.png, with chess among the scenes")  # fmt: skip
-        return found
+    layout = f"<scene>/{SPLIT} and <scene>/seq-01/frame-000000.color.png, with chess among the scenes"
 
-    def _listed(self) -> Iterator[tuple[str, list[str]]]:
-        """Every test sequence of the scenes that are there, with its frames."""
-        for scene in folders(self.root):
-            if (scene / SPLIT).is_file():
-                yield from ((f"{scene.name}/{name}", _frames(scene / name)) for name in _test_sequences(scene / SPLIT))
+    def parts(self) -> list[str]:
+        """See ``FileDataset``: scenes with a test split."""
+        return [scene for scene in super().parts() if (self.root / scene / SPLIT).is_file()]
+
+    def index(self, part: str) -> FrameList:
+        """See ``FileDataset``: the sequences of TestSplit.txt."""
+        return {f"{part}/{name}": self._frames(f"{part}/{name}") for name in _test_sequences(self.root / part / SPLIT)}
+
+    def _frames(self, sequence: str) -> list[str]:
+        names = (path.name.lower() for path in self.listing.files(self.root / sequence, *(f".{end}" for end in COLOUR)))
+        matches = (re.fullmatch(r"frame-([0-9]{6})\.color\.(?:png|jpg)", name) for name in names)
+        return sorted({match[1] for match in matches if match})
+
+    def hint(self) -> str | None:
+        """See ``FileDataset``: sequences that are still packed."""
+        lines = [line for line in self.incomplete() if "unpack" in line] if self.parts() else []
+        return lines[0] if lines else None
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
         """See ``FileDataset``."""
-        image, jpg, depth, pose = (
+        image, depth, pose = (
             inside(self.root, sequence, f"frame-{frame}.{suffix}")
-            for suffix in ("color.png", "color.jpg", SUFFIX[self.options.depth], "pose.txt")
+            for suffix in (COLOUR[0], SUFFIX[self.options.depth], "pose.txt")
         )
         if self.options.depth == "projected" and not depth.is_file():
             raise BadData(f"{depth}: no such file; {REGISTER}")
-        image = jpg if jpg.is_file() and not image.is_file() else image
+        image = find_file(image, ".jpg")
         if picture_size(image) != SIZE:
             raise BadData(f"{image}: {SIZE[0]} x {SIZE[1]} pixels are expected, as its camera has them")
         millimetres = read_integers(depth)
@@ -77,16 +89,27 @@ class SevenScenes(FileDataset):
 
     def incomplete(self) -> list[str]:
         """See ``FileDataset``: scenes, sequences, registered depth."""
-        missing = [f"scene {scene}: no {SPLIT}" for scene in SCENES if not (self.root / scene / SPLIT).is_file()]
-        for sequence, names in self._listed():
-            if not names:
-                missing.append(f"{sequence}: no frames (unpack {sequence}.zip)")
-            elif (
-                self.options.depth == "projected"
-                and not (self.root / sequence / f"frame-{names[0]}.{SUFFIX[self.options.depth]}").is_file()
-            ):
-                missing.append(f"{sequence}: no .{SUFFIX['projected']}; {REGISTER}")
+        packed = {path.stem for path in self.listing.files(self.root, ".zip")}
+        missing = [
+            f"scene {scene}: no {SPLIT}" + (f" (unpack {scene}.zip)" if scene in packed else "")
+            for scene in SCENES
+            if not (self.root / scene / SPLIT).is_file()
+        ]
+        for scene in self.parts():
+            with suppress(UserError):  # of a split that is broken: the index says so
+                missing += [line for name, frames in self.index(scene).items() for line in self._lacking(name, frames)]
         return missing
+
+    def _lacking(self, sequence: str, names: list[str]) -> Iterator[str]:
+        """What a sequence does not have."""
+        if not names:
+            yield f"{sequence}: no frames (unpack {sequence}.zip)"
+            return
+        if line := missing_frames(names, 0, FRAMES.get(sequence.partition("/")[0], MOST)):
+            yield f"{sequence}: {line}"
+        depth = self.root / sequence / f"frame-{names[0]}.{SUFFIX[self.options.depth]}"
+        if self.options.depth == "projected" and not depth.is_file():
+            yield f"{sequence}: no .{SUFFIX['projected']}; {REGISTER}"
 
 
 def _test_sequences(path: Path) -> list[str]:
@@ -98,9 +121,3 @@ def _test_sequences(path: Path) -> list[str]:
         elif line.strip():
             raise UserError(f"{path}:{number}: 'sequence3' or the like is expected, not {line.strip()[:40]!r}")
     return sorted(found)
-
-
-def _frames(place: Path) -> list[str]:
-    names = [path.name for path in place.iterdir()] if place.is_dir() else []
-    matches = (re.fullmatch(r"frame-([0-9]{6})\.color\.(?:png|jpg)", name) for name in names)
-    return sorted({match[1] for match in matches if match})

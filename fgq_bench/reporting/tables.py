@@ -215,6 +215,8 @@ def conditions(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     absent = {result.error for row in rows for found in row.results.values() for result in found if result.status == "not applicable"}  # fmt: skip
     skipped = {one["sequence"] for row in rows for found in row.results.values() for result in found for one in result.skipped}  # fmt: skip
     count += f" ({len(skipped)} left out as bad data)" if skipped else ""
+    notes = sorted({note for row in rows for found in row.results.values() for result in found for note in result.notes})  # fmt: skip
+    count += f" (of a copy with {len(notes)} remarks, the first: {notes[0]})" if notes else ""
     return (
         f"Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
         f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}."

@@ -94,6 +94,7 @@ class ResultSchema(Schema):
     sequences: list[Any]
     bytes: Sizes
     skipped: list[Skipped] = absent()
+    notes: list[str] = absent()
     schema_number: int = Field(alias="schema")
 
     @model_validator(mode="after")

@@ -98,6 +98,37 @@ def test_broken_files_are_listed_and_the_rest_is_read(pictures: Path, tmp_path: 
     assert (tmp_path / "out" / "contact-sheet.png").is_file()
 
 
+def test_what_is_left_out_is_said(pictures: Path) -> None:
+    (pictures / "garden" / ".DS_Store").touch()
+    (pictures / "garden" / "notes.txt").touch()
+    text = check("folder", "--root", pictures)
+    assert "nothing is wrong" in text  # with the pictures
+    assert "1 hidden files or folders" in " ".join(text.split())
+    (pictures / "garden" / "3.HEIC").touch()
+    (pictures / "kitchen" / "3.png").symlink_to(pictures / "gone.png")
+    found = report("folder", "--root", pictures, code=1)
+    assert found["problems"] == [
+        "left out: 1 links to nothing: kitchen/3.png",
+        "left out: 1 pictures of a format that is not read (convert them to JPEG, PNG or WebP): garden/3.HEIC",
+    ]
+    assert found["inventory"]["frames"] == 6
+    assert len(found["inventory"]["ignored"]) == 2
+    assert "nothing is wrong" not in check("folder", "--root", pictures, code=1)
+
+
+def test_a_part_that_cannot_be_indexed_does_not_end_the_check(tmp_path: Path) -> None:
+    (tmp_path / "chess" / "seq-03").mkdir(parents=True)
+    (tmp_path / "chess" / "TestSplit.txt").write_text("sequence3\n")
+    (tmp_path / "chess" / "seq-03" / "frame-000000.color.png").touch()
+    (tmp_path / "fire").mkdir()
+    (tmp_path / "fire" / "TestSplit.txt").write_text("third\n")
+    problems = report("7scenes", "--root", tmp_path, code=1)["problems"]
+    assert [line for line in problems if "fire" in line] == [
+        f"not readable: 7scenes, fire: {tmp_path}/fire/TestSplit.txt:1: 'sequence3' or the like is expected, not 'third'"
+    ]
+    assert "missing: chess/seq-03: 1 of 1000 frames, number 1 is the first that is not here" in problems
+
+
 def test_what_no_loader_foresaw_does_not_end_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Procedural.load
 
@@ -196,7 +227,9 @@ def test_seven_scenes_with_raw_depth(kitchen: Path) -> None:
     found = report("7scenes", "--root", kitchen, "--protocol", "quantvggt", code=1)
     assert "not registered to the colour camera" in found["notes"]
     assert found["inventory"]["scored_frames"] == 1
-    assert all(line.startswith("missing: scene ") for line in found["problems"])
+    lacking = "missing: redkitchen/seq-03: 10 of 1000 frames, number 10 is the first that is not here"
+    assert lacking in found["problems"]
+    assert all(line == lacking or line.startswith("missing: scene ") for line in found["problems"])
     (entry,) = found["sequences"]
     assert entry["judged"] == [f"{number:06d}" for number in range(1, 9)]
     depth, epipolar = entry["verdicts"]

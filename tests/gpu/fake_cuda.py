@@ -142,7 +142,8 @@ def _index(self: torch.Tensor, index: Any) -> torch.Tensor:
     given = index if isinstance(index, tuple) else (index,)
     kept = sum(each is not None and each is not Ellipsis for each in given)
     parts = [part for each in given for part in ([slice(None)] * (self.dim() - kept) if each is Ellipsis else [each])]
-    result, at, tensors = self, 0, []
+    result, at = self, 0
+    tensors: list[torch.Tensor | None] = []
     for part in parts:
         if part is None:
             result, at = result.unsqueeze(at), at + 1
@@ -166,7 +167,8 @@ def _to(self: torch.Tensor, *arguments: Any, copy: bool = False, **options: Any)
     device, dtype = device or self.device, dtype or self.dtype
     if not copy and (device.type, dtype) == (self.device.type, self.dtype):
         return self
-    return torch.ops.aten._to_copy(self, dtype=dtype, device=device)
+    copied: torch.Tensor = torch.ops.aten._to_copy(self, dtype=dtype, device=device)
+    return copied
 
 
 def _patch_tensors() -> None:

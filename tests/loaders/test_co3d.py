@@ -309,7 +309,7 @@ def test_malformed_official_annotations_name_file_and_key(
 ) -> None:
     miniature.write_official()
     with pytest.raises(UserError, match=message) as caught:
-        opened(changed(path, change)).sequences()
+        opened(changed(path, change)).check_whole()
     assert str(miniature.root / path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -331,7 +331,7 @@ def test_malformed_preprocessed_annotations_name_file_and_key(
 ) -> None:
     miniature.write_preprocessed()
     with pytest.raises(UserError, match=rf"car_test.jgz: {message}"):
-        opened(changed("car_test.jgz", change)).sequences()
+        opened(changed("car_test.jgz", change)).check_whole()
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_unreadable_annotations_name_the_file(miniature: Miniature, path: str, c
     miniature.write_official()
     (miniature.root / path).write_bytes(content)
     with pytest.raises(UserError, match=path):
-        opened(miniature.root).sequences()
+        opened(miniature.root).check_whole()
 
 
 @pytest.mark.parametrize("path", ["car_test.jgz", "car/frame_annotations.jgz", "car/sequence_annotations.jgz"])
@@ -353,8 +353,8 @@ def test_annotations_that_unpack_to_too_much_are_refused(
     (miniature.root / path).write_bytes(gzip.compress(b"[" + b" " * 10**6 + b"]"))
     monkeypatch.setattr(reading, "JSON", 10**5)
     monkeypatch.setattr(co3d_annotations, "RECORDS", 10**5)
-    with pytest.raises(BadData, match=rf"{path}: not .* \(more than 100000 bytes, which is all that is read\)"):
-        opened(miniature.root).sequences()
+    with pytest.raises(UserError, match=rf"{path}: not .* \(more than 100000 bytes, which is all that is read\)"):
+        opened(miniature.root).check_whole()
 
 
 def test_a_pinned_sequence_of_a_broken_category_is_bad_data(miniature: Miniature) -> None:
@@ -370,7 +370,7 @@ def test_arrays_that_end_early_name_the_file(miniature: Miniature, text: str) ->
     miniature.write_official()
     (miniature.root / "car/sequence_annotations.jgz").write_bytes(gzip.compress(text.encode()))
     with pytest.raises(UserError, match=r"sequence_annotations\.jgz"):
-        opened(miniature.root).sequences()
+        opened(miniature.root).check_whole()
 
 
 INFINITE, HALF = {"test": [["a", float("inf"), "b"]]}, {"test": [["a", 1, "b\ud800"]]}
@@ -381,7 +381,20 @@ def test_malformed_set_lists_name_file_and_key(miniature: Miniature, content: An
     root = miniature.write_official()
     (root / "car/set_lists/set_lists_fewview_dev.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"set_lists_fewview_dev\.json: key 'test'"):
-        opened(root).sequences()
+        opened(root).check_whole()
+
+
+def test_a_broken_category_is_no_other_categorys_fault(miniature: Miniature) -> None:
+    root = miniature.write_preprocessed()
+    whole = opened(root).indexed
+    assert {name.partition("/")[0] for name in whole} == {"apple", "ball", "car"}
+    (root / "car_test.jgz").write_bytes(b"")
+    data = opened(root)
+    assert data.indexed == {name: names for name, names in whole.items() if not name.startswith("car/")}
+    assert list(data.broken) == ["car"]
+    assert data.broken["car"].startswith("co3dv2, car: ")
+    with pytest.raises(BadData, match=r"co3dv2, sequence car/30_2_3: .*car_test\.jgz: not readable as JSON"):
+        data.read("car/30_2_3", whole["car/30_2_3"][:1])
 
 
 def test_a_copy_says_what_it_lacks(miniature: Miniature) -> None:

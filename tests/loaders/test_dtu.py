@@ -171,7 +171,10 @@ def test_layout_errors_say_what_is_expected(tmp_path: Path, pristine: Path) -> N
 def test_what_is_missing_is_listed(pristine: Path) -> None:
     missing = opened("dtu", pristine).incomplete()
     assert len(missing) == 22
-    assert missing[:2] == ["scan1: 0 of 49 pictures", "scan10: 3 of 49 pictures"]
+    assert missing[:2] == [
+        "scan1: 0 of 49 frames, number 0 is the first that is not here",
+        "scan10: 3 of 49 frames, number 3 is the first that is not here",
+    ]
 
 
 def test_frames_are_those_of_the_public_list() -> None:

@@ -20,6 +20,7 @@ from fgq_bench.loaders import file_dataset
 from fgq_bench.loaders import frames as frame_lists
 from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset, Frame
+from fgq_bench.loaders.folder import Folder
 from fgq_bench.loaders.frames import FrameList, choose_frames, hash_frames, read_pinned, write_pinned
 from fgq_bench.loaders.reading import inside
 from fgq_bench.loaders.setting import Setting
@@ -101,7 +102,10 @@ class Made(FileDataset):
 
     frame = Frame(Path("none"))
 
-    def index(self) -> FrameList:
+    def parts(self) -> list[str]:
+        return ["one"]
+
+    def index(self, part: str) -> FrameList:
         return {"one/two": ["0.png", "1.png"]}
 
     def read_frame(self, sequence: str, frame: str) -> Frame:
@@ -187,7 +191,7 @@ def test_truncated_missing_and_enormous_pictures(tmp_path: Path, monkeypatch: py
     noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "0.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(BadData, match=r"one/two: .*0\.png: not a readable picture"):
+    with pytest.raises(BadData, match=r"one/two: .*0\.png: more than 250 million pixels, .*; store it smaller"):
         data.load("one/two")
     monkeypatch.undo()
     (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])
@@ -273,6 +277,7 @@ def test_bad_data_fails_its_run_or_is_counted(small: Path, pictures: Path, tmp_p
         return
     assert result.status == "ok"
     assert [row["sequence"] for row in result.sequences] == ["a", "c"]
+    assert "notes" not in result.values()  # of a copy without remarks
     [skipped] = result.values()["skipped"]
     assert skipped["sequence"] == "b"
     assert "1.png: not a readable picture" in skipped["reason"]
@@ -299,7 +304,7 @@ def test_repaired_data_is_scored_again(small: Path, pictures: Path, tmp_path: Pa
             return getattr(self.dataset, name)
 
         def source(self) -> dict[str, object]:
-            return {"name": "folder"}
+            return {"name": "folder", "loader": "folder", "options": {}}
 
     assert run("skip") == (1, 2)
     assert run("skip") == (0, 2)
@@ -338,6 +343,35 @@ def test_pinned_frames_decide_and_missing_ones_are_bad_data(small: Path, picture
     assert len(after.load("a").images) == 1
     with pytest.raises(BadData, match=r"folder, sequence gone: .*no such file"):
         after.load("gone")
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_part_that_cannot_be_indexed_is_like_a_sequence_that_cannot_be_read(
+    small: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: OnBadData
+) -> None:
+    index = Folder.index
+
+    def stumble(self: Folder, part: str) -> FrameList:
+        if part == "b":
+            raise UserError("b/list.json: not a list")
+        return index(self, part)
+
+    monkeypatch.setattr(Folder, "index", stumble)
+    (pictures / "._b").touch()
+    request = replace(REQUEST, roots={"folder": pictures})
+    runs = plan(request, LoadedModel.load(request))
+    assert runs[0].dataset.broken == {"b": "folder, b: b/list.json: not a list"}
+    with pytest.raises(BadData, match="not a list"):
+        runs[0].dataset.check_whole()
+    [result] = Sweep(Workspace(tmp_path / "runs"), on_bad_data=policy).execute(runs).results
+    if policy == "stop":
+        assert (result.status, result.notes) == ("failed", [])
+        assert "folder, b: b/list.json: not a list; repair it, or leave it out" in str(result.error)
+        return
+    assert result.status == "ok"
+    assert [row["sequence"] for row in result.sequences] == ["a", "c"]
+    assert result.skipped == [{"sequence": "b", "reason": "folder, b: b/list.json: not a list"}]
+    assert result.values()["notes"] == ["1 hidden files or folders, or a system's own: ._b"]
 
 
 def test_a_root_is_asked_for_and_protocols_are_checked(small: Path, tmp_path: Path) -> None:

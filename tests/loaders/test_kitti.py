@@ -17,7 +17,7 @@ from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.frames import choose_frames
-from fgq_bench.loaders.kitti import DRIVES, Kitti
+from fgq_bench.loaders.kitti import DEPTHS, DRIVES, Kitti
 
 DRIVE, OTHER = DRIVES[1], DRIVES[0]
 NUMBERS = [5, 6, 10]
@@ -128,7 +128,7 @@ def test_no_frames_and_names_that_lead_elsewhere_are_refused(pristine: Path) -> 
 
 
 def test_layout_errors_say_what_is_expected(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected the folders image_gathered and groundtruth_depth_gathered"):
+    with pytest.raises(UserError, match="no such folder"):
         opened("kitti-mono", tmp_path / "nowhere").frame_list()
     shutil.rmtree(root / "image_gathered")
     with pytest.raises(UserError, match="expected the folders image_gathered and groundtruth_depth_gathered"):
@@ -141,5 +141,6 @@ def test_what_is_missing_is_listed(root: Path) -> None:
     (root / IMAGE).unlink()
     missing = opened("kitti-video", root).incomplete()
     assert missing[0] == f"drive {OTHER}: no depth maps in groundtruth_depth_gathered"
-    assert len(missing) == 13
+    assert len(missing) == 14
+    assert missing[-2] == f"drive {DRIVE}: 3 of 110 frames, number 7 is the first that is not here in {DEPTHS}"
     assert missing[-1] == f"drive {DRIVE}: 1 of 3 pictures are not in image_gathered"

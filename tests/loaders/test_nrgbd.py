@@ -46,6 +46,26 @@ def test_frames_without_a_pose_are_not_in_the_index(pristine: Path) -> None:
         data.read("kitchen", ["0", "1"])
 
 
+def test_the_stride_counts_frames_without_a_pose(root: Path) -> None:
+    """n poses, every min(100, n / 2)-th of them: 0, 5, 10; frame 5 has no pose, and is left out then."""
+    data = opened("nrgbd", root)
+    assert data.frames == {"kitchen": ["0", "10"]}
+    lines = (root / "kitchen/poses.txt").read_text().splitlines()
+    lines[4:8] = lines[:4]  # frame 1
+    (root / "kitchen/poses.txt").write_text("\n".join(lines))
+    assert opened("nrgbd", root).frames == {"kitchen": ["0", "10"]}
+    assert opened("nrgbd", root).indexed == {"kitchen": ["0", "1", "2", "10"]}
+
+
+def test_depth_beyond_ten_metres_is_not_valid(root: Path) -> None:
+    constant([root / "kitchen/depth/depth2.png"], 10_001)
+    constant([root / "kitchen/depth/depth10.png"], 10_000)
+    mask = whole(opened("nrgbd", root), "kitchen").mask
+    assert mask is not None
+    assert mask.flatten(1).any(1).tolist() == [True, False, True]
+    assert opened("nrgbd", root).source()["options"] == {"farthest": 10.0}
+
+
 def test_cameras_depth_and_pictures_come_back(pristine: Path, known: Known) -> None:
     scene = whole(opened("nrgbd", pristine), "kitchen")
     assert scene.images.shape == (3, 3, 392, 518)
@@ -131,8 +151,9 @@ def test_layout_errors_say_what_is_expected(tmp_path: Path, pristine: Path) -> N
 
 def test_what_is_missing_is_listed(pristine: Path) -> None:
     missing = opened("nrgbd", pristine).incomplete()
-    assert len(missing) == 8
+    assert len(missing) == 9
     assert "scene breakfast_room: no poses.txt" in missing
+    assert missing[-1] == "scene kitchen: 3 of 11 frames, number 1 is the first that is not here"
 
 
 def test_frames_are_those_of_the_public_list() -> None:

@@ -87,7 +87,7 @@ def test_frames_do_not_depend_on_missing_pictures(tmp_path: Path, views: dict[st
     (root / "test" / "00a1" / f"{START}.jpg").unlink()
     data = opened(root)
     assert data.frame_list_hash == whole
-    with pytest.raises(BadData, match=rf"re10k, sequence 00a1: .*{START}.png: no such file"):
+    with pytest.raises(BadData, match=rf"re10k, sequence 00a1: .*{START}.jpg: no such file"):
         data.load("00a1")
     data.load("b2")
     assert data.incomplete() == ["2 clips, the public test list has 1719", "clip 00a1: 4 of 5 pictures"]
@@ -242,7 +242,7 @@ def test_unreadable_preparations_name_the_file(tmp_path: Path, views: dict[str, 
     path = write(tmp_path, views, "prepared") / "00a1" / "annotations.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"00a1/annotations\.json: "):
-        opened(tmp_path).sequences()
+        opened(tmp_path).check_whole()
 
 
 @pytest.mark.parametrize("protocol", ["fgq", "qvggt"])

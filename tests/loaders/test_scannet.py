@@ -110,7 +110,7 @@ def test_resized_pictures_do_not_fit_the_intrinsics(root: Path) -> None:
 def test_pictures_without_a_plain_number_are_refused(root: Path, name: str) -> None:
     (root / "scene0000_01" / "color" / f"{name}.jpg").touch()
     with pytest.raises(UserError, match=rf"{name}\.jpg: pictures are called by their number"):
-        opened(root).sequences()
+        opened(root).check_whole()
 
 
 def test_scenes_without_frames_are_left_out(root: Path) -> None:

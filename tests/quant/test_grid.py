@@ -82,7 +82,7 @@ class _Divisions(TorchDispatchMode):
     """Second operands of all divisions."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.divisors: list[Any] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:

@@ -47,10 +47,10 @@ class Gradients:
         return losses
 
     def _backward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        for parameter in self.parameters:  # in place: a graph writes to the same memory each time
+        for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        torch._foreach_zero_([parameter.grad for parameter in self.parameters])
+            parameter.grad.zero_()  # in place: a graph writes to the same memory each time
         losses = self.losses(*inputs)
         torch.stack(list(losses.values())).sum().backward()
         return losses

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fgq_bench.bounded import check_zip
 from fgq_bench.errors import UserError
+from fgq_bench.loaders.procedural_scene import SceneArrays
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
 from fgq_bench.models.training.batches import Batch, make_batch
@@ -63,7 +64,8 @@ class Trainer:
         )
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (self.muon, self.adam)
         self.step = 0
-        self.workers, self.scenes = workers, iter(())
+        self.workers = workers
+        self.scenes: Iterator[SceneArrays] = iter(())
         self.parameters = [*self.model.parameters(), *self.objective.parameters()]
         self.gradients = Gradients(self._losses, self.parameters, device, self.objective.capturable)
         folder.mkdir(parents=True, exist_ok=True)
