@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from fgq_bench.geometry_checks.depth_scale import TOLERANCE, ScaleFit, scale_fits
+from fgq_bench.geometry_checks.depth_scale import TOLERANCE, scale_fits
 from fgq_bench.geometry_checks.epipolar import epipolar_errors, match_frames, missing
 from fgq_bench.geometry_checks.pairs import CLEARLY, PairError, Window
 from fgq_bench.geometry_checks.warp import depth_errors
