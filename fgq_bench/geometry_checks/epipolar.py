@@ -123,7 +123,8 @@ def _distances(extrinsics: Tensor, intrinsics: Tensor, matches: Matches) -> Tens
     if relative[:, 3].norm() <= STILL * extrinsics[b, :, 3].norm():
         turned = intrinsics[b] @ relative[:, :3] @ intrinsics[a].inverse()
         there = pad(matches.points[0], (0, 1), value=1.0) @ turned.T
-        return (there[:, :2] / there[:, 2:] - matches.points[1]).norm(dim=1)
+        moved: Tensor = (there[:, :2] / there[:, 2:] - matches.points[1]).norm(dim=1)
+        return moved
     x, y, z = relative[:, 3].tolist()
     cross = relative.new_tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     fundamental = intrinsics[b].inverse().T @ cross @ relative[:, :3] @ intrinsics[a].inverse()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -33,7 +32,11 @@ class Pose(Task):
     reads: ClassVar[frozenset[str]] = frozenset({"pose_enc"})
     alignment = "none (relative poses; translation directions folded to 90 degrees)"
     weighted_by = "pairs"
-    relative: ClassVar[Callable[[Tensor], Tensor]] = staticmethod(relative_poses)
+
+    @staticmethod
+    def relative(extrinsics: Tensor) -> Tensor:
+        """The pairs' poses [pairs, 3, 4] of w2c extrinsics [S, 3, 4]."""
+        return relative_poses(extrinsics)
 
     def score(
         self, scene: Scene, prediction: SequencePrediction, reference: SequencePrediction | None
@@ -62,4 +65,8 @@ class PoseFirstCamera(Pose):
         "none (relative poses E_i^-1 E_j of world-to-camera poses, the first camera being the world; translation "
         "directions folded to 90 degrees)"
     )
-    relative = staticmethod(first_camera_motions)
+
+    @staticmethod
+    def relative(extrinsics: Tensor) -> Tensor:
+        """The pairs' poses [pairs, 3, 4] of w2c extrinsics [S, 3, 4]."""
+        return first_camera_motions(extrinsics)

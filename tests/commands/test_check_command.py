@@ -202,7 +202,7 @@ def test_seven_scenes_with_raw_depth(kitchen: Path) -> None:
     depth, scale, epipolar = entry["verdicts"]
     assert (depth["state"], scale["state"], epipolar["state"]) == ("ok", "undecided", "ok")
     assert depth["pairs"] == epipolar["fitting"] == 24
-    assert depth["worst"]["read"] < 0.01 < depth["worst"]["inverted"]
+    assert depth["worst"]["read"] < 0.02 < depth["worst"]["inverted"]
     assert epipolar["worst"]["read"] < 3 < 8 < epipolar["worst"]["inverted"]
     text = check("7scenes", "--root", kitchen, "--protocol", "quantvggt", code=1)
     assert (

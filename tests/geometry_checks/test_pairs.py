@@ -75,7 +75,9 @@ def test_one_mismatched_pair_is_no_alarm() -> None:
 
 def test_a_wrong_frame_is_named_with_its_worst_pair() -> None:
     names = [(str(a), str(b)) for a, b in pairs(8)]
-    errors = [error(60 + int(a), 70, 80, (a, b)) if "5" in (a, b) else error(0.3, 40, 30, (a, b)) for a, b in names]
+    errors = [
+        error(60 + int(a) + int(b), 70, 80, (a, b)) if "5" in (a, b) else error(0.3, 40, 30, (a, b)) for a, b in names
+    ]
     verdict = judge_pairs("epipolar", errors, "trouble")
     assert (verdict.state, verdict.why) == ("suspicious", "trouble: frame 5")
     assert verdict.worst is not None
