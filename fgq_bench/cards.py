@@ -86,9 +86,9 @@ class ProtocolEntry(pydantic.BaseModel):
     stride: int | None = pydantic.Field(None, ge=1)  # stride
     at_most_half: bool = False  # stride: at most half the sequence's length
     minimum: int = 1  # sequences with fewer frames are left out
-    resize: Literal["crop", "squash", "pad", "keep", "area"] = "crop"  # see loaders/images.py
+    resize: Literal["crop", "squash", "pad", "keep", "area", "cover"] = "crop"  # see loaders/images.py
     width: int = pydantic.Field(0, ge=0, le=LARGEST)  # pixels; area: none
-    height: int | None = pydantic.Field(None, ge=1, le=LARGEST)  # squash: pixels; None: as wide
+    height: int | None = pydantic.Field(None, ge=1, le=LARGEST)  # squash, cover: pixels; squash: None: as wide
     pixels: int | None = pydantic.Field(None, ge=1, le=LARGEST**2)  # area: at most that many
     truth: Literal["image", "native"] = "image"  # resolution of the true depth
     headline: list[str] = []  # "task.metric[/category]" that the paper prints
@@ -103,8 +103,10 @@ class ProtocolEntry(pydantic.BaseModel):
                 raise ValueError(f"frames = {self.frames!r} {'needs' if name in needed else 'has no'} {name}")
         if self.at_most_half and self.frames != "stride":
             raise ValueError("at_most_half belongs to frames = 'stride'")
-        if self.height is not None and self.resize != "squash":
-            raise ValueError("height belongs to resize = 'squash'")
+        if self.height is not None and self.resize not in ("squash", "cover"):
+            raise ValueError("height belongs to resize = 'squash' and 'cover'")
+        if self.height is None and self.resize == "cover":
+            raise ValueError("resize = 'cover' needs height")
         if (self.pixels is not None, self.width > 0) != (self.resize == "area", self.resize != "area"):
             raise ValueError(
                 f"resize = {self.resize!r} needs {'pixels and has no width' if self.resize == 'area' else 'width and has no pixels'}"

@@ -71,6 +71,12 @@ def relative_poses(extrinsics: Tensor) -> Tensor:
     return compose_rigid(left, invert_rigid(right))
 
 
+def first_camera_motions(extrinsics: Tensor) -> Tensor:
+    """E_i^-1 E_j [..., pairs, 3, 4] of w2c extrinsics [..., S, 3, 4] with the first camera as the world, for i < j."""
+    aligned = compose_rigid(extrinsics, invert_rigid(extrinsics[..., :1, :, :]).expand_as(extrinsics))
+    return relative_poses(invert_rigid(aligned))
+
+
 def encode_pose(extrinsics: Tensor, intrinsics: Tensor, image_hw: tuple[int, int]) -> Tensor:
     """VGGT's pose encoding [..., 9]: translation 3, quaternion xyzw 4, vertical and horizontal field of view (rad).
 

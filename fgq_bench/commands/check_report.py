@@ -92,10 +92,19 @@ def _row(reading: Reading) -> dict[str, object]:
 
 
 def _line(verdict: Verdict) -> str:
-    if verdict.measured is None or verdict.inverted is None:
-        return f"{verdict.check} {verdict.state}: {verdict.why}"
-    unit = "m" if verdict.check == "depth" else "px"
-    return (
-        f"{verdict.check} {verdict.state}: off by {verdict.measured.median:.3g} {unit}, with inverted poses by "
-        f"{verdict.inverted.median:.3g} {unit} (limit {verdict.limit:.3g} {unit}): {verdict.why}"
+    line = f"{verdict.check} {verdict.state}: {verdict.why}"
+    if not verdict.pairs:
+        return line
+    decided = f"{verdict.fitting} of {verdict.pairs} pairs of frames fit, {verdict.contradicting} contradict"
+    if verdict.worst is None or not verdict.worst.samples:
+        return f"{line} ({decided})"
+    a, b = verdict.worst.frames
+    read, inverted, still = (
+        _shown(verdict.check, value) for value in (verdict.worst.read, verdict.worst.inverted, verdict.worst.still)
     )
+    worst = f"worst: {a} and {b}, off by {read}, with inverted poses by {inverted}, without motion by {still}"
+    return f"{line} ({decided}; {worst})"
+
+
+def _shown(check: str, error: float) -> str:
+    return f"{error:.3g} px" if check == "epipolar" else f"{error:.2%} of the depth"

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fgq_bench.errors import UserError
-from fgq_bench.geometry_checks.pairs import FRAMES, in_order, window
-from fgq_bench.geometry_checks.verdict import Verdict, judge_scene
+from fgq_bench.geometry_checks.pairs import Window, in_order, windows
+from fgq_bench.geometry_checks.verdict import Verdict, judge_windows
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.file_dataset import FileDataset
 from fgq_bench.loaders.scene import Scene
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+MOST = 24  # frames of a scored sequence that are compared where its neighbours cannot be read
 
 
 @dataclass
@@ -39,15 +40,16 @@ def read_sequence(dataset: Dataset, sequence: str, geometry: bool) -> tuple[Read
     """Read the frames that are scored and, for ``geometry``, neighbouring ones; a failure is kept, not raised."""
     try:
         scene = dataset.load(sequence)
-        frames, neighbours = _neighbours(dataset, sequence, scene) if geometry else ([], scene)
-        verdicts = judge_scene(neighbours) if geometry else []
+        judged = _windows(dataset, sequence, scene) if geometry else []
+        verdicts = judge_windows(judged) if geometry else []
     except UserError as error:
         return Reading(sequence, str(error)), None
     except Exception as error:  # whatever a broken file does to a decoder: the other sequences must still be read
         _log.debug("%s", traceback.format_exc())
         return Reading(sequence, f"{dataset.card.name}, sequence {sequence}: {type(error).__name__}: {error}"), None
     height, width = scene.images.shape[-2:]
-    reading = Reading(sequence, None, len(scene.images), width, height, judged=frames, verdicts=verdicts)
+    reading = Reading(sequence, None, len(scene.images), width, height, verdicts=verdicts)
+    reading.judged = [name for window in judged for name in window.names]
     if scene.depth is not None and scene.mask is not None:
         depth = scene.depth[scene.mask]
         reading.valid = float(scene.mask.float().mean())
@@ -55,18 +57,17 @@ def read_sequence(dataset: Dataset, sequence: str, geometry: bool) -> tuple[Read
     return reading, scene
 
 
-def _neighbours(dataset: Dataset, sequence: str, scene: Scene) -> tuple[list[str], Scene]:
-    """Frames that follow each other, by name and read: those of ``scene``, which are scored, may be far apart.
+def _windows(dataset: Dataset, sequence: str, scene: Scene) -> list[Window]:
+    """Frames that follow each other: those of ``scene``, which are scored, may be far apart.
 
     Where a copy holds only what is scored, or neighbours are damaged, those of ``scene`` as they were taken.
     """
     scored = dataset.frames[sequence]
     if isinstance(dataset, FileDataset) and scene.extrinsics is not None and dataset.entry.frames != "each":
-        names = window(dataset.indexed[sequence])
         with suppress(UserError):
-            return names, dataset.read(sequence, names)
-    names = in_order(scored)[:FRAMES]
-    return names, scene.select([scored.index(name) for name in names])
+            return [Window(names, dataset.read(sequence, names)) for names in windows(dataset.indexed[sequence])]
+    names = in_order(scored)[:MOST]
+    return [Window(names, scene.select([scored.index(name) for name in names]))]
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

@@ -27,6 +27,7 @@ from fgq_bench.tasks.scoring import fields_read
 
 HEADLINES = {  # one number per task
     "pose": "auc@30",
+    "pose-first-camera": "auc@30",
     "depth": "delta_1.25_median",
     "pointmap": "acc_mean_depth+camera",
     "pointmap-mm": "acc_mean_depth+camera",

@@ -78,6 +78,8 @@ def fit(
     - ``pad`` (VGGT's): the longer side becomes ``width``, white fills the square.
     - ``squash``: ``width`` x ``height``, whatever the picture's shape.
     - ``keep`` (π³'s evaluation): as ``crop``, but Lanczos, and nothing is cut off.
+    - ``cover`` (CUT3R's, QuantVGGT's point maps): Lanczos to the least size, of the picture's own shape, that covers
+      ``width`` x ``height``, then cut to that about its centre.
     - ``area`` (π³'s demo): Lanczos to at most ``pixels`` pixels, both sides multiples of 14 (``area_size``), all
       pictures of a sequence to the size of its ``first``.
 
@@ -97,12 +99,14 @@ def fit(
         raise BadData(f"{image.width} x {image.height} pixels become {size[0]} x {size[1]}; at least {THINNEST} are needed each way")  # fmt: skip
     picture = over_white(image)
     warp = Warp(1, 1, 0, 0, picture.width, picture.height).resized(*size)
-    smooth = Image.Resampling.LANCZOS if entry.resize in ("keep", "area") else Image.Resampling.BICUBIC
+    smooth = Image.Resampling.LANCZOS if entry.resize in ("keep", "area", "cover") else Image.Resampling.BICUBIC
     array = np.asarray(picture.resize(size, smooth), dtype=np.float32)
     pixels = torch.from_numpy(array.copy()).permute(2, 0, 1) / 255
-    if entry.resize == "crop" and size[1] > entry.width:
-        top = (size[1] - entry.width) // 2
-        pixels, warp = pixels[:, top : top + entry.width], warp.shifted(0, -top, entry.width, entry.width)
+    if entry.resize in ("crop", "cover"):
+        columns, rows = min(size[0], entry.width), min(size[1], entry.height or entry.width)
+        left, top = (size[0] - columns) // 2, (size[1] - rows) // 2
+        pixels = pixels[:, top : top + rows, left : left + columns]
+        warp = warp.shifted(-left, -top, columns, rows)
     elif entry.resize == "pad":
         left, top, right, bottom = margins(warp, entry.width, entry.width)
         pixels = F.pad(pixels, (left, right, top, bottom), value=1.0)
@@ -125,6 +129,10 @@ def _size(entry: ProtocolEntry, wide: float, high: float, first: Warp | None) ->
         return (first.width, first.height) if first else area_size(wide, high, entry.pixels)
     if entry.resize == "squash":
         return entry.width, entry.height or entry.width
+    if entry.resize == "cover":
+        assert entry.height is not None  # the card sees to it
+        scale = max(entry.width / wide, entry.height / high) + 1e-8  # what covers exactly is not rounded down
+        return int(wide * scale), int(high * scale)
     if entry.resize != "pad" or wide >= high:
         return entry.width, multiple(high * (entry.width / wide))
     return multiple(wide * (entry.width / high)), entry.width

@@ -161,7 +161,8 @@ def metric_name(paper: str, metric: str, aggregation: str, dataset: str, protoco
     if protocol is None:
         return metric
     if re.fullmatch(r"AUC@[0-9]+", metric):
-        return f"pose.{metric.lower()}" + ("/category" if dataset == "co3dv2" else "")
+        task = "pose-first-camera" if paper == "quantvggt" else "pose"
+        return f"{task}.{metric.lower()}" + ("/category" if dataset == "co3dv2" else "")
     if metric in _DEPTH:
         return f"depth-l1.{_DEPTH[metric]}_scale"
     if metric in ("Acc", "Comp", "NC"):

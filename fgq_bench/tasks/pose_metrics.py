@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,9 +38,14 @@ def direction_angle(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(undefined, torch.full_like(angle, LARGE), angle)
 
 
-def pair_errors(predicted: Tensor, truth: Tensor) -> tuple[Array, Array]:
-    """Rotation and translation-direction errors [pairs] in degrees, of w2c extrinsics [S, 3, 4] (all pairs i < j)."""
-    ours, theirs = relative_poses(predicted.double()), relative_poses(truth.double())
+def pair_errors(
+    predicted: Tensor, truth: Tensor, relative: Callable[[Tensor], Tensor] = relative_poses
+) -> tuple[Array, Array]:
+    """Rotation and translation-direction errors [pairs] in degrees, of w2c extrinsics [S, 3, 4] (all pairs i < j).
+
+    ``relative`` makes the pairs' poses [pairs, 3, 4] of extrinsics.
+    """
+    ours, theirs = relative(predicted.double()), relative(truth.double())
     rotation = rotation_angle(ours[..., :3], theirs[..., :3])
     translation = direction_angle(ours[..., 3], theirs[..., 3])
     rotation = torch.where(rotation.isfinite(), rotation, torch.full_like(rotation, LARGE))

@@ -10,11 +10,12 @@ from fgq_bench.tasks.depth import Depth
 from fgq_bench.tasks.depth_l1 import DepthL1
 from fgq_bench.tasks.pointmap import PointMap, PointMapMillimetres
 from fgq_bench.tasks.pointmap_median import PointMapMedian
-from fgq_bench.tasks.pose import Pose
+from fgq_bench.tasks.pose import Pose, PoseFirstCamera
 from fgq_bench.tasks.trajectory import Trajectory
 
 _ALL: tuple[Task, ...] = (
-    Pose(), Depth(), DepthL1(), PointMap(), PointMapMillimetres(), PointMapMedian(), Trajectory(), Agreement(),
+    Pose(), PoseFirstCamera(), Depth(), DepthL1(), PointMap(), PointMapMillimetres(), PointMapMedian(), Trajectory(),
+    Agreement(),
 )  # fmt: skip
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 

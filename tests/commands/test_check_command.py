@@ -73,7 +73,7 @@ def test_a_procedural_set_needs_no_folder(tmp_path: Path) -> None:
     assert [entry["sequence"][-4:] for entry in found["sequences"]] == ["0000", "0042", "0085", "0127"]
     first = found["sequences"][0]
     assert (first["frames"], first["width"], first["height"], first["valid"]) == (4, 84, 84, 1.0)
-    assert [verdict["check"] for verdict in first["verdicts"]] == ["depth", "epipolar"]
+    assert [verdict["check"] for verdict in first["verdicts"]] == ["depth", "depth scale", "epipolar"]
     assert {entry["verdicts"][0]["state"] for entry in found["sequences"]} == {"ok"}
 
 
@@ -231,11 +231,16 @@ def test_seven_scenes_with_raw_depth(kitchen: Path) -> None:
     assert lacking in found["problems"]
     assert all(line == lacking or line.startswith("missing: scene ") for line in found["problems"])
     (entry,) = found["sequences"]
-    assert entry["judged"] == [f"{number:06d}" for number in range(1, 9)]
-    depth, epipolar = entry["verdicts"]
-    assert (depth["state"], epipolar["state"]) == ("ok", "ok")
-    assert depth["measured"]["median"] < 0.015 < 0.1 < depth["inverted"]["median"]
-    assert epipolar["measured"]["median"] < 1 < 15 < epipolar["inverted"]["median"]
+    assert entry["judged"] == [f"{number:06d}" for number in range(10)]
+    depth, scale, epipolar = entry["verdicts"]
+    assert (depth["state"], scale["state"], epipolar["state"]) == ("ok", "undecided", "ok")
+    assert depth["pairs"] == epipolar["fitting"] == 24
+    assert depth["worst"]["read"] < 0.02 < depth["worst"]["inverted"]
+    assert epipolar["worst"]["read"] < 3 < 8 < epipolar["worst"]["inverted"]
+    text = check("7scenes", "--root", kitchen, "--protocol", "quantvggt", code=1)
+    assert (
+        "epipolar ok: the poses fit, inverted ones do not (24 of 24 pairs of frames fit, 0 contradict; worst: " in text
+    )
 
 
 def test_seven_scenes_without_registered_depth(kitchen: Path) -> None:
@@ -270,6 +275,7 @@ def test_re10k_squashed_frames(tmp_path: Path) -> None:
     found = report("re10k", "--root", tmp_path, "--sequences", "2", code=1)
     assert found["problems"] == ["missing: 6 clips, the public test list has 1719"]
     for entry in found["sequences"]:
-        depth, epipolar = entry["verdicts"]
-        assert (depth["state"], epipolar["state"]) == ("not checked", "ok")
-        assert epipolar["measured"]["median"] < 0.5 < 1.2 < epipolar["inverted"]["median"]
+        depth, scale, epipolar = entry["verdicts"]
+        assert (depth["state"], scale["state"], epipolar["state"]) == ("not checked", "not checked", "ok")
+        assert (epipolar["contradicting"], epipolar["worst"]["read"] < 0.5) == (0, True)
+        assert epipolar["worst"]["inverted"] > 2.5

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from miniature_views import Views, render_views
 from miniatures_co3d import SCALE, Miniature, read_jgz, write_jgz
+from opening import disagreement
 from PIL import Image
 from real_scenes import sample
+from scene_windows import line_distances
 
 from fgq_bench.cards import DatasetCard, ProtocolEntry, load_card
 from fgq_bench.errors import BadData, UserError
-from fgq_bench.geometry_checks.epipolar import epipolar_distance, match_neighbours
 from fgq_bench.geometry_checks.pairs import misread
-from fgq_bench.geometry_checks.warp import depth_disagreement
 from fgq_bench.loaders import co3d_annotations, reading
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.co3d import SEEN, UNSEEN, Co3d
@@ -150,10 +150,9 @@ def test_pictures_poses_and_depth_agree(miniature: Miniature, views: list[Views]
     scene = opened(miniature.write_official(), depth=True).load("car/30_2_3")
     assert scene.images.shape == (FRAMES, 3, 42, 56)
     assert scene.category == "car"
-    right, wrong = depth_disagreement(scene), depth_disagreement(misread(scene))
-    assert right is not None and wrong is not None
-    assert right.median < 0.01
-    assert wrong.median > 8 * right.median
+    right, wrong = disagreement(scene), disagreement(misread(scene))
+    assert right < 0.01
+    assert wrong > 8 * right
     shown = views[0].images[2, 24, 32] / 255
     assert np.abs(scene.images[2, :, 21, 28].numpy() - shown).max() < 0.5  # a picture of the same place, resized
 
@@ -436,8 +435,6 @@ def test_the_real_apple_fits_its_poses(apple: Path) -> None:
     sequence = f"apple/{APPLE}"
     scene = data.read(sequence, data.frames[sequence][:8])
     assert scene.images.shape == (8, 3, 518, 518)
-    matches = match_neighbours(scene.images)
-    right, wrong = epipolar_distance(scene, matches), epipolar_distance(misread(scene), matches)
-    assert right is not None and wrong is not None
-    assert right.median < 1
-    assert wrong.median > 10
+    right, wrong = line_distances(scene)
+    assert right < 1
+    assert wrong > 10

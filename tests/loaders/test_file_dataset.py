@@ -66,6 +66,7 @@ def test_strides_first_and_each() -> None:
         ({"frames": "all", "seed": 1}, "has no seed"),
         ({"at_most_half": True}, "belongs to frames = 'stride'"),
         ({"height": 84}, "belongs to resize = 'squash'"),
+        ({"resize": "cover"}, "resize = 'cover' needs height"),
     ],
 )
 def test_incomplete_rules_are_refused(values: dict[str, object], message: str) -> None:

@@ -32,7 +32,11 @@ def marked(width: int, height: int, x: int, y: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("stored", "resize", "width", "height", "aspect", "expected"),
     [
-        ((640, 480), "crop", 518, None, None, (518, 392)),  # QuantVGGT's 518 x 392
+        ((640, 480), "crop", 518, None, None, (518, 392)),  # stretched by 0.9 %
+        ((640, 480), "cover", 518, 392, None, (518, 392)),  # QuantVGGT's point maps: 522 x 392, cut
+        ((480, 640), "cover", 518, 392, None, (518, 392)),
+        ((320, 240), "cover", 518, 392, None, (518, 392)),
+        ((384, 256), "cover", 518, 392, 16 / 9, (518, 392)),
         ((640, 480), "crop", 512, None, None, (504, 378)),  # FGQ's pose protocol: 512 x 378, down to 504
         ((1066, 1896), "crop", 518, None, None, (518, 518)),
         ((1066, 1896), "crop", 512, None, None, (504, 504)),
@@ -81,11 +85,22 @@ def _inside(warp: Warp, stored: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(warp.depth(ones, stored)) > 0
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad", "squash", "keep"])
+def test_cover_keeps_the_shape_and_cuts_both_sides_alike() -> None:
+    """QuantVGGT's release makes 640 x 480 to 522 x 392, then cuts 2 columns off either side."""
+    array = np.zeros((480, 640, 3), np.uint8)
+    array[:, 320:] = 255
+    pixels, warp = fit(Image.fromarray(array), entry("cover", 518, 392))
+    assert warp == Warp(522 / 640, 392 / 480, -2, 0, 518, 392)
+    resized = Image.fromarray(array).resize((522, 392), Image.Resampling.LANCZOS).crop((2, 0, 520, 392))
+    expected = np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / 255
+    np.testing.assert_array_equal(pixels.numpy(), expected)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash", "keep", "cover"])
 def test_depth_goes_where_the_picture_goes(resize: str) -> None:
     stored = (300, 500)
     rows, columns = np.mgrid[0 : stored[1], 0 : stored[0]].astype(np.float32)
-    _, warp = fit(Image.new("RGB", stored), entry(resize, 140))
+    _, warp = fit(Image.new("RGB", stored), entry(resize, 140, 112 if resize == "cover" else None))
     y, x = np.mgrid[0 : warp.height, 0 : warp.width] + 0.5
     for plane, at, scale, shift in (
         (columns + 1, x, warp.scale_x, warp.shift_x),

@@ -13,11 +13,10 @@ from miniature_views import Views, render_views
 from miniatures_re10k import START, write_official, write_prepared
 from PIL import Image
 from real_scenes import RE10K_CLIPS, sample
+from scene_windows import line_distances
 
 from fgq_bench.cards import DatasetCard, ProtocolEntry, load_card
 from fgq_bench.errors import BadData, UserError
-from fgq_bench.geometry_checks.epipolar import epipolar_distance, match_neighbours
-from fgq_bench.geometry_checks.pairs import misread
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.re10k import RealEstate10K
 from fgq_bench.loaders.setting import Setting
@@ -264,8 +263,6 @@ def test_real_clips_fit_their_poses(clip: str) -> None:
     assert scene.intrinsics is not None
     ratio = scene.intrinsics[:, 0, 0] / scene.intrinsics[:, 1, 1]
     np.testing.assert_allclose(ratio, (504 / 294) / (16 / 9), rtol=1e-3)
-    matches = match_neighbours(scene.images)
-    right, wrong = epipolar_distance(scene, matches), epipolar_distance(misread(scene), matches)
-    assert right is not None and wrong is not None
-    assert right.median <= 0.6
-    assert wrong.median >= 2.5
+    right, wrong = line_distances(scene)
+    assert right <= 0.6
+    assert wrong >= 2.5

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.errors import BadData
-from fgq_bench.geometry_checks.warp import depth_disagreement
+from fgq_bench.geometry import transform_points, unproject_depth
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset
 from fgq_bench.loaders.scene import Scene
@@ -27,10 +29,28 @@ def whole(data: FileDataset, sequence: str) -> Scene:
 
 
 def disagreement(scene: Scene, pairs: list[tuple[int, int]] | None = None) -> float:
-    """Median disagreement of a scene's depth between its frames, metres."""
-    found = depth_disagreement(scene, pairs)
-    assert found is not None
-    return found.median
+    """Median disagreement of a scene's depth between its frames (default: neighbours), both ways, metres."""
+    assert scene.extrinsics is not None and scene.intrinsics is not None
+    assert scene.depth is not None and scene.mask is not None
+    assert scene.depth.shape[-2:] == scene.images.shape[-2:]
+    extrinsics, intrinsics, depth = scene.extrinsics.double(), scene.intrinsics.double(), scene.depth.double()
+    points = unproject_depth(depth, extrinsics, intrinsics)
+    found = []
+    for one, other in pairs or [(a, a + 1) for a in range(len(depth) - 1)]:
+        for a, b in ((one, other), (other, one)):
+            seen = transform_points(extrinsics[b], points[a])[scene.mask[a]]
+            found.append(_off(seen, intrinsics[b], depth[b], scene.mask[b]))
+    return float(torch.cat(found).median())
+
+
+def _off(points: Tensor, intrinsics: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
+    """|z - depth at the pixel| of points [N, 3] that a camera sees on a valid pixel of depth and mask [H, W]."""
+    points = points[points[:, 2] > 0]
+    pixels = points @ intrinsics.T
+    columns, rows = (pixels[:, :2] / pixels[:, 2:]).floor().unbind(-1)
+    inside = (columns >= 0) & (columns < depth.shape[1]) & (rows >= 0) & (rows < depth.shape[0])
+    at = (rows[inside].long(), columns[inside].long())
+    return (points[inside, 2] - depth[at])[mask[at]].abs()
 
 
 def refused(data: FileDataset, sequence: str, message: str) -> None:

@@ -10,10 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgq_bench.geometry import compose_rigid, decode_pose, encode_pose, invert_rigid, quaternion_to_matrix
+from fgq_bench.geometry import (
+    compose_rigid,
+    decode_pose,
+    encode_pose,
+    first_camera_motions,
+    invert_rigid,
+    quaternion_to_matrix,
+)
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.tasks.base import SequencePrediction
-from fgq_bench.tasks.pose import Pose
+from fgq_bench.tasks.pose import Pose, PoseFirstCamera
 from fgq_bench.tasks.pose_metrics import auc, direction_angle, pair_errors, recall, rotation_angle
 
 
@@ -104,3 +111,30 @@ def test_task_scores_truth_perfectly(golden_metrics: dict[str, Any]) -> None:
     score = Pose().score(scene, SequencePrediction(encode_pose(truth, intrinsics, (84, 84)).float()), None)
     assert score.values["auc@3"] == 1
     assert score.weight == 21
+
+
+def test_quantvggt_pairs_poses_the_other_way_round(golden_metrics: dict[str, Any]) -> None:
+    """Its release: E_i^-1 E_j of 4 x 4 world-to-camera matrices once the first is the identity."""
+    predicted, truth = golden_poses(golden_metrics)
+    square = torch.cat([truth, torch.tensor([0, 0, 0, 1.0]).double().expand(len(truth), 1, 4)], 1)
+    aligned = square @ torch.linalg.inv(square[0])
+    first, second = torch.triu_indices(len(truth), len(truth), 1)
+    expected = torch.linalg.inv(aligned[first]) @ aligned[second]
+    torch.testing.assert_close(first_camera_motions(truth), expected[:, :3])
+    scores = {}
+    for task in (Pose(), PoseFirstCamera()):
+        scene = Scene("s", "c", torch.zeros(7, 3, 84, 84), truth, None, None, None)
+        intrinsics = 50 * torch.eye(3, dtype=torch.float64).expand(7, 3, 3)
+        made = SequencePrediction(encode_pose(predicted, intrinsics, (84, 84)).float())
+        scores[task.name] = task.score(scene, made, None).values
+    rotation, translation = pair_errors(predicted, truth, first_camera_motions)
+    assert scores["pose-first-camera"]["auc@30"] == pytest.approx(auc(rotation, translation, 30), abs=1e-3)
+    assert scores["pose-first-camera"]["translation_error"] != pytest.approx(
+        scores["pose"]["translation_error"], rel=0.01
+    )
+
+
+def test_the_world_does_not_matter_to_either_pairing(golden_metrics: dict[str, Any]) -> None:
+    _, truth = golden_poses(golden_metrics)
+    moved = compose_rigid(truth, invert_rigid(truth[3:4]).expand_as(truth))
+    torch.testing.assert_close(first_camera_motions(moved), first_camera_motions(truth))

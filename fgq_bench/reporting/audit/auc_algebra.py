@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from fgq_bench.reporting.audit.finding import Finding, among, group, is_score, row_key, row_name
+from fgq_bench.reporting.audit.finding import Finding, among, group, is_pose, is_score, row_key, row_name
 from fgq_bench.reporting.published import Published, PublishedCell
 
 Ranges = dict[int, tuple[float, float]]
@@ -150,7 +150,7 @@ def known_aucs(published: Published) -> str:
 
 def _rows(cells: Iterable[PublishedCell]) -> list[dict[int, PublishedCell]]:
     """Threshold -> cell, row by row."""
-    scores = [cell for cell in cells if is_score(cell) and cell.metric.startswith("pose.auc@")]
+    scores = [cell for cell in cells if is_score(cell) and is_pose(cell)]
     return [{_threshold(cell): cell for cell in row} for row in group(scores, row_key).values()]
 
 

@@ -48,6 +48,11 @@ def is_score(cell: PublishedCell) -> bool:
     return cell.protocol is not None and "." in cell.metric
 
 
+def is_pose(cell: PublishedCell) -> bool:
+    """Whether the cell is a score of camera poses, however the protocol makes a pair's pose."""
+    return cell.metric.startswith(("pose.", "pose-first-camera."))
+
+
 def row_key(cell: PublishedCell) -> tuple[str, str, str, str, str, str]:
     """What tells one row's scores on one data set from another's."""
     printed = cell.printed

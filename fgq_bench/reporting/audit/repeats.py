@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from math import sqrt
 
-from fgq_bench.reporting.audit.finding import OWN, Finding, among, group, is_score, metric_title, row_name, shown
+from fgq_bench.reporting.audit.finding import (
+    OWN,
+    Finding,
+    among,
+    group,
+    is_pose,
+    is_score,
+    metric_title,
+    row_name,
+    shown,
+)
 from fgq_bench.reporting.published import Published, PublishedCell
 
 SAME = {"fgq:uniform": "flatquant"}  # FGQ with all weights 1 is FlatQuant (spec: fgq, 2.2)
@@ -97,4 +107,4 @@ def noise(published: Published, paper: str) -> dict[str, float]:
 
 def kind(cell: PublishedCell) -> str:
     """``pose`` for AUCs, ``distance`` for errors of points and depths."""
-    return "pose" if cell.metric.startswith("pose.") else "distance"
+    return "pose" if is_pose(cell) else "distance"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import erf, prod
 from statistics import median
 
-from fgq_bench.reporting.audit.finding import OWN, Finding, column_key, group, is_score
+from fgq_bench.reporting.audit.finding import OWN, Finding, column_key, group, is_pose, is_score
 from fgq_bench.reporting.audit.repeats import kind, noise
 from fgq_bench.reporting.published import Published, PublishedCell
 
@@ -135,7 +135,7 @@ def _gain(pair: Pair) -> float:
 
 
 def _family(cell: PublishedCell) -> str:
-    if cell.metric.startswith("pose."):
+    if is_pose(cell):
         return "poses"
     if cell.metric.startswith("depth"):
         return "depth"

@@ -16,7 +16,9 @@ from fgq_bench.reporting.published import Published, PublishedCell, load_publish
 from fgq_bench.tasks.aggregate import PER_CATEGORY
 
 FULL_PRECISION = "fp w16a16"
-_STAND_INS = {"pointmap-mm": "pointmap", "pointmap-median": "pointmap", "depth-l1": "depth"}
+_STAND_INS = {
+    "pose-first-camera": "pose", "pointmap-mm": "pointmap", "pointmap-median": "pointmap", "depth-l1": "depth",
+}  # fmt: skip
 """Task of a paper's protocol -> the task that is scored on a data set without that protocol."""
 
 
