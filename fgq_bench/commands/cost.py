@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fgq_bench.commands.parsing import check_device
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text
 from fgq_bench.cost import Quantization, measure_from_scratch
 from fgq_bench.environment import describe
 from fgq_bench.planning import LoadedModel, Request, check_roots, plan
@@ -44,7 +44,7 @@ def measure_costs(request: Request, output: Path, overwrite: bool, as_json: bool
         stored = None if overwrite else store.get(empty)
         if stored is None or stored.status == "failed":
             if not as_json:
-                console.print(f"measuring {empty.method} {asked.scheme}", markup=False)
+                print_text(f"measuring {empty.method} {asked.scheme}")
             stored = _measured(asked, empty, store)
             measured += 1
         results.append(stored)
@@ -52,7 +52,7 @@ def measure_costs(request: Request, output: Path, overwrite: bool, as_json: bool
         print_json([_about(result) for result in results])
     else:
         _print_table(results)
-        console.print(f"{measured} measured, {len(results) - measured} already stored; results in {store.root}")
+        print_text(f"{measured} measured, {len(results) - measured} already stored; results in {store.root}")
     return int(any(result.status == "failed" for result in results))
 
 
@@ -96,9 +96,7 @@ def _print_table(results: list[Result]) -> None:
     print_rows("cost of calibration", rows)
     for result in results:
         if result.status != "ok":
-            console.print(
-                f"{result.method} {result.conditions['scheme']} {result.status}: {result.error}", markup=False
-            )
+            print_text(f"{result.method} {result.conditions['scheme']} {result.status}: {result.error}")
 
 
 def _cell(result: Result, name: str, unit: float) -> str:

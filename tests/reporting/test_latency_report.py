@@ -236,7 +236,8 @@ def test_pairs_are_of_the_same_artefact(store: Store) -> None:
 
 
 def test_every_format_and_figure_is_written(store: Store, tmp_path: Path) -> None:
-    shown = write_latency_report(store, tmp_path / "report", "md,latex,csv")
+    files, shown = write_latency_report(store, tmp_path / "report", "md,latex,csv")
+    assert all(file.changed for file in files)
     assert len(shown) == len(read_latency(store)) + 3
     markdown = (tmp_path / "report" / "latency.md").read_text()
     assert markdown.startswith("# Latency\n")
@@ -253,7 +254,7 @@ def test_every_format_and_figure_is_written(store: Store, tmp_path: Path) -> Non
 
 def test_nothing_is_written_without_results(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    assert write_latency_report(Store(tmp_path / "results"), tmp_path / "report", "md") == []
+    assert write_latency_report(Store(tmp_path / "results"), tmp_path / "report", "md") == ([], [])
     assert not (tmp_path / "report").exists()
     with pytest.raises(UserError, match="no result of latency is stored here"):
         render("latency", tmp_path / "results", None, "md", None, None, False)

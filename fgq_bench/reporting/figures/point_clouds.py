@@ -12,6 +12,7 @@ from torch import Tensor
 from fgq_bench.geometry import compose_rigid, decode_pose, invert_rigid, unproject_depth
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.reporting.figures.saving import new_figure, save_figure
+from fgq_bench.reporting.writing import File
 from fgq_bench.tasks.base import SequencePrediction
 
 PIXELS, ELEVATION, TURN = 220, 35.0, 25.0  # image size; viewpoint in degrees above and beside the first camera
@@ -70,7 +71,7 @@ def scaled_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
     return predicted_points(prediction, (scene.images.shape[-2], scene.images.shape[-1])) * scale
 
 
-def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[Path]:
+def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[File]:
     """Truth and predictions, each scaled to the truth's median depth, coloured by the images."""
     truth = true_points(scene)
     clouds = {"truth": truth} | {name: scaled_points(scene, each) for name, each in predictions.items()}

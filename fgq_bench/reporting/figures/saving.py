@@ -1,7 +1,8 @@
-"""Create and save figures in one style, PNG and PDF, atomically and reproducibly."""
+"""Create and save figures in one style, PNG and PDF, reproducibly."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fgq_bench.files import write_atomically
+from fgq_bench.reporting.writing import File, write_file
 
 STYLE: Any = {
     "font.size": 9,
@@ -34,14 +35,12 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
     return figure, [list(row) for row in axes]
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem``.png and ``stem``.pdf, close the figure, return the paths."""
-
-    def write(temporary: Path, ending: str) -> None:
-        figure.savefig(temporary, format=ending, dpi=130, metadata=WITHOUT_DATES[ending])
-
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in WITHOUT_DATES]
-    for path in paths:
-        write_atomically(path, lambda temporary, ending=path.suffix[1:]: write(temporary, ending))  # type: ignore[misc]
+def save_figure(figure: Figure, stem: Path) -> list[File]:
+    """Let ``stem``.png and ``stem``.pdf hold the figure, and close it."""
+    files = []
+    for ending, metadata in WITHOUT_DATES.items():
+        drawn = BytesIO()
+        figure.savefig(drawn, format=ending, dpi=130, metadata=metadata)
+        files.append(write_file(stem.with_name(f"{stem.name}.{ending}"), drawn.getvalue()))
     plt.close(figure)
-    return paths
+    return files

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 
 
-def draw_training_curve(scores: Path, stem: Path) -> list[Path]:
+def draw_training_curve(scores: Path, stem: Path) -> list[File]:
     """Draw every score in ``scores`` (one JSON object per line: step, seconds, scores in [0, 1]) and save to ``stem``."""
     rows = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
     names = [name for name in rows[-1] if name not in ("step", "seconds")]
