@@ -10,15 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
-from fgq_bench.terminal import set_up_output
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _start() -> None:
-    """Prepare the new process: its output, and that it ends when the one that started it does, however that happens."""
-    set_up_output()
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, however that happens."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -35,7 +32,7 @@ def in_fresh_process(function: Callable[P, T], *arguments: P.args, **options: P.
     Raises RuntimeError where the process ends without an answer.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_start) as pool:
+    with ProcessPoolExecutor(1, context, initializer=_end_with_parent) as pool:
         try:
             return pool.submit(function, *arguments, **options).result()
         except BrokenProcessPool:

@@ -7,12 +7,12 @@ from pathlib import Path
 from fgq_bench.cards import ReportCard, card_names
 from fgq_bench.commands.printing import print_json, print_text
 from fgq_bench.errors import UserError
-from fgq_bench.files import json_text
+from fgq_bench.files import write_json
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.figures.report_figures import write_report_figures
-from fgq_bench.reporting.formats import find_format, to_markdown
+from fgq_bench.reporting.formats import escape_markdown, find_format, markdown_paragraph, to_markdown
 from fgq_bench.reporting.latency.report import NAME as LATENCY
 from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
 from fgq_bench.reporting.missing import Gap, find_gaps
@@ -140,7 +140,9 @@ def write_reports(
         shown += report.used
         files = []
         for ending, renderer in chosen:
-            head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
+            head = (
+                f"# {escape_markdown(card.title)}\n\n{markdown_paragraph(card.summary)}\n\n" if ending == "md" else ""
+            )
             text = head + "\n".join(renderer(table) for table in report.tables)
             files.append(write_file(output / f"{card.name}.{ending}", text.encode()))
         files += write_report_figures(report, store, cache, output / "figures")
@@ -152,7 +154,7 @@ def write_reports(
 def copy_results(results: list[Result], output: Path) -> None:
     """Write the results that the reports show to ``output``/results, so that the folder stands for itself."""
     for result in results:
-        write_file(output / "results" / result.path(), json_text(result.values()).encode())
+        write_json(output / "results" / result.path(), result.values())
 
 
 def print_page(page: File) -> None:

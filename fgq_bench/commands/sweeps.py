@@ -75,7 +75,7 @@ def run_reports(
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device)
+    planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device, download=True)
     runs = [run for _, found in planned for run in found]
     check_roots(roots, runs)
     workspace = _workspace(output, cache)

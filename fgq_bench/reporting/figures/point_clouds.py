@@ -63,6 +63,19 @@ def true_points(scene: Scene) -> Tensor:
     return unproject_depth(scene.depth.double(), compose_rigid(scene.extrinsics, first), scene.intrinsics)
 
 
+def measured_depth(scene: Scene) -> Tensor:
+    """Which pixels have a true depth, bool [S, H, W]."""
+    assert scene.depth is not None
+    return scene.depth > 0 if scene.mask is None else scene.mask
+
+
+def has_points(scene: Scene) -> bool:
+    """Whether there is a true point to show: cameras, and depth at the pictures' resolution that is valid somewhere."""
+    if scene.depth is None or scene.extrinsics is None or scene.intrinsics is None:
+        return False
+    return scene.depth.shape[-2:] == scene.images.shape[-2:] and bool(measured_depth(scene).any())
+
+
 def scaled_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
     """Predicted points [S, H, W, 3], scaled to the truth's median depth."""
     assert scene.depth is not None

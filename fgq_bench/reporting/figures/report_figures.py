@@ -10,7 +10,7 @@ from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures.bits import draw_bits
 from fgq_bench.reporting.figures.depth_sheet import draw_depth_sheet
 from fgq_bench.reporting.figures.paper_losses import draw_paper_losses
-from fgq_bench.reporting.figures.point_clouds import draw_point_clouds
+from fgq_bench.reporting.figures.point_clouds import draw_point_clouds, has_points
 from fgq_bench.reporting.figures.ranking import draw_ranking
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import layout
@@ -62,7 +62,7 @@ def _ranking(rows: list[Row], column: Column, title: str, stem: Path) -> list[Fi
 
 
 def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: Path) -> list[File]:
-    """Depth sheet and point clouds of the first sequence, for the card's ``pictures``."""
+    """Depth sheet and point clouds of the first sequence, for the card's ``pictures``; none without its true points."""
     chosen = [row for row in rows if row.asked.text in card.pictures]
     if not chosen:
         return []
@@ -76,5 +76,7 @@ def _pictures(card: ReportCard, rows: list[Row], cache: PredictionCache, stem: P
     if not predictions:
         return []
     scene = dataset.load(sequence)
+    if not has_points(scene):
+        return []
     sheet = draw_depth_sheet(scene, predictions, stem.with_name(f"{stem.name}-depth"))
     return sheet + draw_point_clouds(scene, predictions, stem.with_name(f"{stem.name}-points"))

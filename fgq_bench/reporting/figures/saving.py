@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
 from fgq_bench.reporting.writing import File, write_file
 
@@ -37,6 +39,7 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
 
 def save_figure(figure: Figure, stem: Path) -> list[File]:
     """Let ``stem``.png and ``stem``.pdf hold the figure, and close it."""
+    take_texts_literally(figure)
     files = []
     for ending, metadata in WITHOUT_DATES.items():
         drawn = BytesIO()
@@ -44,3 +47,15 @@ def save_figure(figure: Figure, stem: Path) -> list[File]:
         files.append(write_file(stem.with_name(f"{stem.name}.{ending}"), drawn.getvalue()))
     plt.close(figure)
     return files
+
+
+def take_texts_literally(figure: Figure) -> None:
+    """Names with dollar signs are no formulas; only the numbers that Matplotlib itself writes along an axis are."""
+    lines = [line for axes in figure.axes for line in (axes.xaxis, axes.yaxis)]
+    # set_xticks and set_yticks with labels make a FuncFormatter
+    numbered = [line for line in lines if not isinstance(line.get_major_formatter(), FuncFormatter)]
+    ticks = [tick for line in numbered for tick in (*line.majorTicks, *line.minorTicks)]
+    numbers = {label for tick in ticks for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
