@@ -35,7 +35,7 @@ def test_what_is_said_of_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["$\\frac{$", "a$b$c", "$x", "\\$"])
 def test_a_name_in_a_figure_is_no_formula(tmp_path: Path, text: str) -> None:
-    figure, ((axis,),) = new_figure(1, 1, 2, 2)
+    figure, ((axis,),) = new_figure(1, 1, 5, 4)
     axis.errorbar([1, 2], [1, 1000], label=text)
     axis.set_yscale("log")
     axis.set_xticks([1, 2], [text, "plain"])
