@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.progress import Progress
+from rich.progress import Progress, ProgressColumn
 
 from fgq_bench import cli
 from fgq_bench.cards import content_root
@@ -49,7 +49,9 @@ def test_a_run_s_label_is_no_markup(text: str) -> None:
     bar: Progress = progress_bar("sequences")
     bar.add_task("starting", total=1)
     bar.update(bar.task_ids[0], description=text + STEERING)
-    assert str(bar.columns[0](bar.tasks[0])) == text + SHOWN
+    column = bar.columns[0]
+    assert isinstance(column, ProgressColumn)
+    assert str(column(bar.tasks[0])) == text + SHOWN
     with working(text) as say:
         say(text)
 

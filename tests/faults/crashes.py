@@ -10,12 +10,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fgq_bench import planning
+from fgq_bench.models.checkpoints import find_model, load_model
 from fgq_bench.reporting.page import page
+from fgq_bench.reporting.page.audit import audit_section
 from fgq_bench.reporting.published import load_published
 from tests.faults.outcome import Row
 from tests.faults.sweep import Ended, Sweep, contents, fork
@@ -38,14 +41,18 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def crashes(sweep: Sweep, rounds: int) -> list[Row]:
     """Both commands at up to twice ``rounds`` of their file operations, evenly spread; from 40 on that is every one."""
-    planning.load_model = cache(planning.load_model)  # what every child would compute again before it writes anything
-    planning.load_model("vggt-tiny", None, "cpu")
-    page.audit_section = partial(lambda section, published: section, page.audit_section(load_published()))  # type: ignore[assignment]
     card, store = sweep.folder / "crash.toml", sweep.folder / "crash-run-all" / "whole" / "results"
     card.write_text(CARD)
     run_all = ["run-all", "--report", str(card), "--limit", "1", "--cache", "none", "-o"]
     report = ["report", str(card), "--limit", "1", "--results", str(store), "--page", "{}/index.html", "-o"]
-    return [_crash(sweep.folder, command, rounds) for command in (run_all, report)]
+    load, audit = cache(load_model), audit_section(load_published())
+    for checkpoint in (None, find_model("vggt-tiny").checkpoint):
+        load("vggt-tiny", checkpoint, "cpu")
+    with (  # what every child would compute again before it writes anything
+        patch.object(planning, "load_model", load),
+        patch.object(page, "audit_section", lambda published: audit),
+    ):
+        return [_crash(sweep.folder, command, rounds) for command in (run_all, report)]
 
 
 def _crash(folder: Path, command: list[str], rounds: int) -> Row:
@@ -99,7 +106,7 @@ def _is_change(event: str, arguments: tuple[Any, ...], output: str) -> bool:
     """Whether Python is about to change a file below ``output`` (or relative to an open folder, as rmtree does)."""
     if event == "open":
         path, _, flags = arguments
-        return isinstance(path, str) and path.startswith(output) and bool(flags & WRITING)
+        return str(path).startswith(output) and bool(flags & WRITING)
     if event not in CHANGES:
         return False
     return str(arguments[0]).startswith(output) or (event != "os.rename" and arguments[-1] not in (-1, None))

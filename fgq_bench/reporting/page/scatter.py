@@ -32,7 +32,7 @@ def _points(title: str, table: Table, runs: list[Run], latency: Sequence[Result]
     words = [texts for _, _, texts in columns if read_column(texts) is None]
     columns += [(each.label, each.note, list(each.texts)) for each in timings_of(runs, latency)]
     axes: list[dict[str, str]] = []
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": _name(words, place), "scheme": scheme_of(row), "values": []} for place, row in enumerate(table.rows)
     ]
     for label, note, texts in columns:
