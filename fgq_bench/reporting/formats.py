@@ -23,17 +23,17 @@ _LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Without line breaks, which end a Markdown row and, in pairs, a LaTeX argument; tabs and escape codes go, too."""
     return printable(" ".join(text.splitlines()).replace("\t", " "))
 
 
 def escape_markdown(text: str) -> str:
     """Text in which no tag, comment, link, emphasis or cell of a table begins; code in backquotes stays code."""
-    return _MARKDOWN_SPECIAL.sub(r"\\\g<0>", _one_line(text))
+    return _MARKDOWN_SPECIAL.sub(r"\\\g<0>", one_line(text))
 
 
 def markdown_paragraph(text: str) -> str:
@@ -41,8 +41,8 @@ def markdown_paragraph(text: str) -> str:
     return _MARKDOWN_BLOCK.sub(r"\\\g<0>", escape_markdown(text).lstrip())
 
 
-def _label(name: str) -> str:
-    """A name that LaTeX takes for a label."""
+def plain_name(name: str) -> str:
+    """A name that LaTeX takes for a label, and every file system for one file's."""
     return re.sub(r"[^\w.-]+", "-", name)
 
 
@@ -72,7 +72,7 @@ def to_latex(table: Table) -> str:
 
     lines = [
         r"\begin{table}[t]", r"\centering", rf"\caption{{{escape_latex(table.caption)}}}",
-        rf"\label{{tab:{_label(table.name)}}}", r"\resizebox{\linewidth}{!}{%",
+        rf"\label{{tab:{plain_name(table.name)}}}", r"\resizebox{\linewidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * (len(table.heads) - 2)}}}", r"\toprule",
         " & ".join(map(escape_latex, table.heads)) + r" \\", r"\midrule",
         *(" & ".join(map(show, row)) + r" \\" for row in table.rows),
@@ -90,7 +90,7 @@ def to_csv(table: Table) -> str:
 
 def _csv(text: str) -> str:
     """A cell; what a spreadsheet would compute begins with an apostrophe, which makes it a text."""
-    line = _one_line(text)
+    line = one_line(text)
     return f"'{line}" if line.lstrip()[:1] in tuple("=+-@") and not _NUMBERS.fullmatch(line) else line
 
 

@@ -13,6 +13,8 @@ import pytest
 from fgq_bench.cards import content_root
 from fgq_bench.commands.reports import render
 from fgq_bench.errors import UserError
+from fgq_bench.files import is_file_name
+from fgq_bench.reporting.formats import plain_name
 from fgq_bench.reporting.latency.accuracy import read_scatters
 from fgq_bench.reporting.latency.breakdown_tables import bound, free_bound
 from fgq_bench.reporting.latency.cells import number
@@ -292,3 +294,22 @@ def test_three_digits(value: float, text: str) -> None:
 def test_committed_results_hold_no_latency_by_accident() -> None:
     results = read_latency(Store(content_root() / "reports" / "latest" / "results"))
     assert all(result.kind == "latency" for result in results)
+
+
+def test_a_foreign_machines_name_is_text_in_every_format(store: Store, tmp_path: Path) -> None:
+    name = "=1+cmd|' /C calc'!A0\n=HYPERLINK(1)\n# <script>\x1b[2J"
+    put_layers(store, {**CPU, "name": name}, 64)
+    write_latency_report(store, tmp_path / "report", "md,csv")
+    texts = [(tmp_path / "report" / f"latency.{ending}").read_text() for ending in ("md", "csv")]
+    for text in texts:
+        assert "HYPERLINK" in text
+        assert "\x1b" not in text
+        assert not any(line.startswith(("=", "# <")) for line in text.splitlines())
+    assert "<script>" not in texts[0].replace(r"\<script>", "")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/../b", "a\\b", "a\nb\0", "/etc/x"])
+def test_a_figure_is_named_inside_its_folder(name: str, tmp_path: Path) -> None:
+    path = tmp_path / plain_name(f"latency-breakdown-{name}")
+    assert path.resolve().parent == tmp_path.resolve()
+    assert is_file_name(path.name)

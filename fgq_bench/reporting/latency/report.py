@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgq_bench.reporting.formats import find_format
+from fgq_bench.reporting.formats import find_format, one_line, plain_name
 from fgq_bench.reporting.latency.accuracy import Scatter, accuracy_table, read_scatters
 from fgq_bench.reporting.latency.accuracy_figure import draw_accuracy
 from fgq_bench.reporting.latency.breakdown_figure import draw_breakdown
@@ -43,7 +43,9 @@ def write_latency_report(store: Store, output: Path, formats: str) -> tuple[list
     tables = latency_tables(store)
     files: list[File] = []
     for ending, render in map(find_format, formats.split(",")):
-        texts = [f"# {table.title}\n{render(table)}" if ending == "csv" else render(table) for table in tables]
+        texts = [
+            f"# {one_line(table.title)}\n{render(table)}" if ending == "csv" else render(table) for table in tables
+        ]
         text = (HEAD if ending == "md" else "") + "\n".join(texts)
         files.append(write_file(output / f"{NAME}.{ending}", text.encode()))
     for setting, results in grouped(shown, Setting.of).items():
@@ -70,7 +72,9 @@ def _figures(setting: Setting, results: list[Result], scatters: Sequence[Scatter
         files += draw_memory(setting, runs, folder / f"{NAME}-memory-{setting.slug}")
     timed = [result for result in of_subjects(results, *NETWORKS) if parts_of(result)]
     for what, cases in grouped(timed, lambda r: r.conditions.get("block") or r.conditions["subject"]).items():
-        files += draw_breakdown(setting, cases, results, folder / f"{NAME}-breakdown-{what}-{setting.slug}")
+        files += draw_breakdown(setting, cases, results, folder / plain_name(f"{NAME}-breakdown-{what}-{setting.slug}"))
     for scatter in scatters:
-        files += draw_accuracy(setting, scatter, folder / f"{NAME}-accuracy-{scatter.dataset}-{setting.slug}")
+        files += draw_accuracy(
+            setting, scatter, folder / plain_name(f"{NAME}-accuracy-{scatter.dataset}-{setting.slug}")
+        )
     return files
