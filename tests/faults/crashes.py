@@ -40,7 +40,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def crashes(sweep: Sweep, rounds: int) -> list[Row]:
-    """Both commands at up to twice ``rounds`` of their file operations, evenly spread; from 40 on that is every one."""
+    """Both commands at up to ``rounds`` of their file operations, evenly spread; from about 100 on that is every one."""
     card, store = sweep.folder / "crash.toml", sweep.folder / "crash-run-all" / "whole" / "results"
     card.write_text(CARD)
     run_all = ["run-all", "--report", str(card), "--limit", "1", "--cache", "none", "-o"]
@@ -71,7 +71,7 @@ def _crash(folder: Path, command: list[str], rounds: int) -> Row:
         row.lost.append(f"the undisturbed command fails: {undisturbed.text}")
         return row
     expected, total = contents(place / "whole"), counted.stat().st_size
-    points = sorted({1 + round(place * (total - 1) / max(1, 2 * rounds - 1)) for place in range(2 * rounds)})
+    points = sorted({1 + round(number * (total - 1) / max(1, rounds - 1)) for number in range(rounds)})
     for point in points:
         cut = run("cut", lambda point=point: _watch(place / "cut", point, place / "ignored"))  # type: ignore[misc]
         again = run("cut", lambda: None)
