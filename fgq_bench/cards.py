@@ -10,7 +10,7 @@ import math
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pydantic
 
@@ -25,10 +25,25 @@ LARGEST = 4096  # pixels: side of a model's input; a card that asks for more wou
 Scalar = bool | int | pydantic.FiniteFloat | str
 
 
+OWN = __package__ or "fgq_bench"  # the package whose modules a card may name
+
+
+def _card_name(name: str) -> str:
+    """``name`` if it is a card's; a file that is passed on must not bring in another, which names code."""
+    if not is_file_name(name) or name.endswith(".toml"):
+        raise ValueError(f"{name!r} is a file, where only the name of a card of this project may stand")
+    return name
+
+
+CardName = Annotated[str, pydantic.AfterValidator(_card_name)]
+
+
 class Card(pydantic.BaseModel):
     """What every card has."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    code: ClassVar[str | None] = None  # the key that names a class, for cards that name code
 
     name: str
     title: str
@@ -37,6 +52,8 @@ class Card(pydantic.BaseModel):
 
 class MethodCard(Card):
     """A quantization method; ``options`` are its hyper-parameters, ``presets`` named changes to them."""
+
+    code: ClassVar[str | None] = "quantizer"
 
     quantizer: str  # "module:Class"
     algorithm: int  # raised when the code changes meaning, so that stored results become stale
@@ -62,6 +79,8 @@ class DatasetCard(Card):
     With ``image_size`` the loader itself decides frames and pictures, and ``protocol`` says in words how. Without it,
     ``protocol`` names the protocol card that decides unless a user asks for another.
     """
+
+    code: ClassVar[str | None] = "loader"
 
     loader: str  # "module:Class"
     licence: str
@@ -135,7 +154,7 @@ class ReportChanges(pydantic.BaseModel):
     calibration: str | None = None
     sequences: int | None = None
     seeds: list[int] | None = None
-    beside: dict[str, str] = {}  # none: each published data set is itself
+    beside: dict[str, CardName] = {}  # none: each published data set is itself
     words: dict[str, str] = {}
 
 
@@ -151,20 +170,27 @@ class ReportCard(Card):
     also_on: list[str] = []
     scope: str
     presets: list[Literal["quick", "full"]]  # of run-all; none: only where it is asked for by name
-    datasets: list[str] = []
+    datasets: list[CardName] = []
     rows: list[str] = []  # "METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]"
     columns: list[str] = []  # "task.metric"
-    protocol: str | None = None  # of data sets in files; None: each one's own
+    protocol: CardName | None = None  # of data sets in files; None: each one's own
     calibration: str | None = None  # manifest of rows without @CALIBRATION; None: the model's own
     seeds: list[int] = [0]
     sequences: int | None = pydantic.Field(None, ge=1)  # only the first ones of each data set; None: all
     backend: str = "reference"
     pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all
     published: str | None = None  # "PAPER, TABLE" of reports/published, for example "fgq, Table 1"
-    beside: dict[str, str] = {}  # published data set -> the one scored here
+    beside: dict[str, CardName] = {}  # published data set -> the one scored here
     words: dict[str, str] = {}  # method, preset, scheme or @CALIBRATION of a published row -> what it is here
     not_here: str = ""  # why nothing of the table is made here; empty: it is
     models: dict[str, ReportChanges] = {}
+
+    @pydantic.field_validator("rows")
+    @classmethod
+    def _rows_name_cards(cls, rows: list[str]) -> list[str]:
+        for row in rows:
+            _card_name(row.partition(" ")[0].partition(":")[0])
+        return rows
 
     @pydantic.model_validator(mode="after")
     def _says_what_it_shows(self) -> ReportCard:
@@ -208,13 +234,20 @@ def card_names(kind: str) -> list[str]:
 def load_card(kind: type[CardT], name: str) -> CardT:
     """The card called ``name``, or the one in the file ``name`` if that ends in .toml.
 
-    Raises UserError for an unknown name and for a malformed card.
+    Only users name files, on the command line; they may name any code. A card that is called by its name runs this
+    package's own. Raises UserError for an unknown name, for a malformed card, and for one that names other code.
     """
     plural = next(key for key, value in KINDS.items() if value is kind)
     path = Path(name) if name.endswith(".toml") else content_root() / FOLDERS[plural] / f"{name}.toml"
     if not (name.endswith(".toml") or is_file_name(name)) or not path.is_file():
         raise unknown(plural.removesuffix("s"), name, card_names(plural))
-    return parse_card(kind, path)
+    card = parse_card(kind, path)
+    if kind.code and not name.endswith(".toml") and not getattr(card, kind.code).startswith((f"{OWN}.", f"{OWN}:")):
+        raise UserError(
+            f"{path}: key {kind.code!r}: {getattr(card, kind.code)!r} is no module of {OWN}; to run other code, "
+            "give the card's file on the command line"
+        )
+    return card
 
 
 def parse_card(kind: type[CardT], path: Path) -> CardT:

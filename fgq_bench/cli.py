@@ -10,6 +10,7 @@ import typer
 
 from fgq_bench.commands.repeated import distinct, distinct_keys
 from fgq_bench.errors import UserError
+from fgq_bench.terminal import printable, set_up_output
 
 app = typer.Typer(
     name="fgq-bench",
@@ -604,8 +605,9 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    set_up_output()
     try:
         app()
     except (UserError, OSError) as error:  # OSError: a file that the system refuses to open
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         sys.exit(2)

@@ -15,6 +15,7 @@ from fgq_bench.kernels.registry import find_backend
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.checkpoints import ModelSpec, find_model, load_model, model_hash
+from fgq_bench.models.hub_cache import find_locally
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
@@ -56,9 +57,12 @@ class LoadedModel:
     checkpoint: str | None = None  # that it was read from; None: the model's own
 
     @classmethod
-    def load(cls, request: Request) -> LoadedModel:
-        """Load what ``request`` names; raises UserError."""
-        model = load_model(request.model, request.checkpoint, request.device)
+    def load(cls, request: Request, download: bool = True) -> LoadedModel:
+        """Load what ``request`` names; raises UserError, without ``download`` also where a hub would have to be asked."""
+        checkpoint = request.checkpoint
+        if not download:
+            checkpoint = find_locally(checkpoint or find_model(request.model).checkpoint)
+        model = load_model(request.model, checkpoint, request.device)
         return cls(find_model(request.model), model, model_hash(model), request.checkpoint)
 
 

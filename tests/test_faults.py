@@ -29,6 +29,8 @@ def test_three_rounds_lose_nothing(tmp_path: Path) -> None:
         "--part",
         "kills",
         "--part",
+        "crashes",
+        "--part",
         "inputs",
         "--rounds",
         "3",
@@ -38,7 +40,8 @@ def test_three_rounds_lose_nothing(tmp_path: Path) -> None:
     done = subprocess.run([*command, "-o", str(report)], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, report.read_text() if report.exists() else done.stderr
     found = json.loads(report.with_suffix(".json").read_text())
-    kills, *inputs = found["rows"]
+    kills, run_all, rendered, *inputs = found["rows"]
+    assert run_all["outcomes"] == rendered["outcomes"] == {"finished by the next one": 3}
     assert kills["outcomes"] == {"survived": 3}
     assert sum(sum(row["outcomes"].values()) for row in inputs) >= 39
     assert found["lost"] == 0

@@ -15,16 +15,20 @@ from PIL import Image
 from fgq_bench import cli
 from fgq_bench.calibration.manifest import Clip, Manifest, load_manifest
 from fgq_bench.cards import DatasetCard, MethodCard, ReportCard, content_root, load_card, parse_card
+from fgq_bench.commands.comparison import compare_rows
+from fgq_bench.commands.reports import render
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.files import write_json
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.headers import picture_size
 from fgq_bench.loaders.reading import read_picture
+from fgq_bench.models.hub_cache import find_locally
 from fgq_bench.registry import find_method, parse_overrides
 from fgq_bench.reporting.formats import to_latex, to_markdown
+from fgq_bench.reporting.missing import find_gaps
 from fgq_bench.reporting.page.page import render_page
 from fgq_bench.reporting.page.tables import Report, tables_section
-from fgq_bench.reporting.reports import build_report
+from fgq_bench.reporting.reports import build_report, find_report
 from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.results import Result, Store, content_key
 
@@ -193,3 +197,92 @@ def test_latex_prints_what_a_card_says() -> None:
 def test_markdown_cells_stay_in_their_row() -> None:
     table = Table("t", "t", "", ["a|b", "x\ny"], [[Cell("1 | 2\n3"), Cell("4")]])
     assert to_markdown(table).splitlines()[4:] == [r"| a\|b | x y |", "|---|---|", r"| 1 \| 2 3 | 4 |"]
+
+
+REPORT = """name = "mine"
+title = "t"
+summary = "s"
+model = "vggt-tiny"
+scope = "aa"
+presets = []
+datasets = ["{dataset}"]
+rows = ["{row}"]
+columns = ["pose.auc@30"]
+"""
+
+
+def write_evil(folder: Path) -> None:
+    """Cards of a method and of a data set whose module says that it was imported."""
+    (folder / "evil.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    for kind, name, code in (("methods", "rtn", "quantizer"), ("datasets", "procedural-rooms", "loader")):
+        text = (content_root() / kind / f"{name}.toml").read_text().replace(f'name = "{name}"', f'name = "evil-{kind}"')
+        lines = [line for line in text.splitlines() if not line.startswith(f"{code} =")]
+        (folder / f"evil-{kind}.toml").write_text(f'{code} = "evil:Evil"\n' + "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "dataset"),
+    [
+        ("rows", "evil-methods.toml w4a4", "procedural-rooms"),
+        ("rows", "./evil-methods.toml:preset w4a4", "procedural-rooms"),
+        ("datasets.0", "rtn w4a4", "evil-datasets.toml"),
+        ("datasets.0", "rtn w4a4", "../x/evil-datasets"),
+    ],
+)
+def test_a_report_brings_in_no_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, row: str, dataset: str
+) -> None:
+    write_evil(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("mine.toml").write_text(REPORT.format(row=row, dataset=dataset))
+    with pytest.raises(UserError, match=rf"^mine\.toml:\d+: key '{key}': .* is a file, where only the name of a card"):
+        find_report("mine.toml")
+    assert not Path("imported").exists()
+
+
+@pytest.mark.parametrize("change", [{"beside": {"CO3Dv2": "evil.toml"}}, {"models": {"pi3": {"beside": {"x": "a/b"}}}}, {"protocol": "evil.toml"}])  # fmt: skip
+def test_a_papers_report_names_data_sets_and_protocols(change: dict[str, Any]) -> None:
+    values = load_card(ReportCard, "fgq-1").model_dump()
+    with pytest.raises(ValueError, match="is a file, where only the name of a card"):
+        ReportCard.model_validate({**values, **change})
+
+
+def test_a_card_that_is_called_by_its_name_runs_this_packages_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_evil(tmp_path)
+    for kind, card in (("methods", MethodCard), ("datasets", DatasetCard)):
+        (tmp_path / kind).mkdir()
+        (tmp_path / f"evil-{kind}.toml").rename(tmp_path / kind / f"evil-{kind}.toml")
+        monkeypatch.setattr("fgq_bench.cards.content_root", lambda: tmp_path)
+        with pytest.raises(UserError, match=rf"evil-{kind}\.toml: key '{card.code}': 'evil:Evil' is no module of fgq_"):
+            load_card(card, f"evil-{kind}")
+        path = str(tmp_path / kind / f"evil-{kind}.toml")
+        assert getattr(load_card(card, path), str(card.code)) == "evil:Evil", "named on the command line"
+
+
+def test_rendering_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card may name a model that is not on this machine."""
+    asked: list[str] = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: asked.append("download"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
+    path = tmp_path / "mine.toml"
+    path.write_text(REPORT.format(row="rtn w4a4", dataset="procedural-rooms").replace("vggt-tiny", "vggt-1b"))
+    says = "^facebook/VGGT-1B: not on this machine, and reports download nothing"
+    with pytest.raises(UserError, match=says):
+        render(str(path), LATEST / "results", None, "md", None, None, False)
+    with pytest.raises(UserError, match=says):
+        compare_rows("rtn w4a4", "rtn w4a4", str(path), None, LATEST / "results", {}, False)
+    (gap,) = find_gaps([find_report(str(path))], Store(LATEST / "results"), None, {})
+    assert gap.why.startswith("facebook/VGGT-1B: not on this machine")
+    assert not asked
+
+
+def test_a_model_in_the_cache_is_read_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "model.safetensors"
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda name, file: str(kept) if name == "a/b" else None
+    )
+    assert find_locally("a/b") == str(kept)
+    assert find_locally(str(tmp_path)) == str(tmp_path)

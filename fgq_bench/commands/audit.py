@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgq_bench.commands.printing import print_json
+from fgq_bench.commands.printing import print_json, print_text
 from fgq_bench.files import write_json, write_text
 from fgq_bench.reporting.audit.finding import Finding, group
 from fgq_bench.reporting.audit.run import audit, off_by, section, to_json, to_markdown
@@ -18,12 +18,12 @@ def audit_published(output: Path | None, as_json: bool) -> None:
     if output is not None:
         write_text(output / "published.md", to_markdown(findings, published))
         write_json(output / "published.json", to_json(findings, published))
-        print(f"wrote {output / 'published'}.{{md,json}}: {len(findings)} findings")
+        print_text(f"wrote {output / 'published'}.{{md,json}}: {len(findings)} findings")
     elif as_json:
         print_json(to_json(findings, published))
     else:
         for title, found in group(findings, section).items():
-            print(f"{title}\n" + "\n".join(map(_text, found)) + "\n")
+            print_text(f"{title}\n" + "\n".join(map(_text, found)) + "\n")
 
 
 def _text(finding: Finding) -> str:

@@ -17,7 +17,7 @@ from fgq_bench.calibration.cost import estimate
 from fgq_bench.calibration.manifest import choose_manifest, open_clips
 from fgq_bench.commands.given import check_roots
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text, working
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.models.checkpoints import ModelSpec, find_model, model_hash
@@ -35,12 +35,12 @@ def calibrate(
     data, spec = open_calibration(model, checkpoint, calibration, roots, device, output / "cache" / "calibration")
     targets = target_linears(data.model, scope)
     began, stages = time.monotonic(), 0
-    with console.status("calibrating") as status:
+    with working("calibrating") as say:
 
         def advance(stage: str) -> None:
             nonlocal stages
             stages += 1
-            status.update(f"calibrating: {stage}")
+            say(f"calibrating: {stage}")
 
         data.capture(targets, advance)
     size = sum(path.stat().st_size for path in data.folder.rglob("*.safetensors"))
@@ -88,7 +88,7 @@ def write_fisher(
     parse_choice("--estimator", estimator, fisher.ESTIMATORS)
     data, spec = open_calibration(model, checkpoint, calibration, roots, device, shared)
     blocks = block_names(data.model.linear_groups()["aa"])
-    with console.status("estimating"):
+    with working("estimating"):
         found = fisher.load_or_estimate(data, blocks, estimator, probes, seed).cpu()
     write_atomically(output / "fisher.safetensors", lambda path: save_file({"fisher": found.contiguous()}, path))
     by_block = found.sum((2, 3))
@@ -104,9 +104,11 @@ def write_fisher(
     }  # fmt: skip
     write_facts(output / "fisher.json", FisherFacts, facts)
     title = f"{spec.name}, {estimator}, {data.clips.manifest.name}"
-    paths = draw_fisher(found, blocks, title, output / "fisher")
+    files = draw_fisher(found, blocks, title, output / "fisher")
     print_rows("Fisher information by block", [{key: value if key == "block" else f"{value:.3g}" for key, value in row.items()} for row in rows])  # fmt: skip
-    print(f"wrote {output / 'fisher.safetensors'} [tasks, blocks, token types, channels], fisher.json, {paths[0].name}")
+    print_text(
+        f"wrote {output / 'fisher.safetensors'} [tasks, blocks, token types, channels], fisher.json, {files[0].path.name}"
+    )
 
 
 def open_calibration(

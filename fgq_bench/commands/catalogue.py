@@ -7,7 +7,7 @@ from typing import Any
 
 from fgq_bench.cards import KINDS, DatasetCard, card_names, load_card
 from fgq_bench.commands.parsing import root_of
-from fgq_bench.commands.printing import print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.setting import protocol_names
 from fgq_bench.suggest import unknown
@@ -90,4 +90,4 @@ def _contact_sheet(name: str, figure: Path, roots: list[str], is_dataset: bool) 
 
     dataset = open_dataset(load_card(DatasetCard, name), root_of(name, roots))
     write_contact_sheet(dataset, figure)
-    print(f"wrote {figure}")
+    print_text(f"wrote {figure}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.progress import track
-
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.check_report import describe, print_report, problems
 from fgq_bench.commands.inventory import take_inventory
 from fgq_bench.commands.parsing import parse_root
-from fgq_bench.commands.printing import console, print_json
+from fgq_bench.commands.printing import print_json, progress_bar
 from fgq_bench.commands.spot_check import Reading, read_sequence, spread
 from fgq_bench.files import write_json
 from fgq_bench.loaders.base import Dataset, open_dataset
@@ -52,9 +50,10 @@ def check_dataset(
 def _read(dataset: Dataset, names: list[str], quiet: bool) -> tuple[list[Reading], list[Scene]]:
     """What came of ``names``, and the first frames of those to draw."""
     readings, scenes, shown = [], [], set(spread(names, SHOWN))
-    for name in track(names, "reading", console=console, transient=True, disable=quiet):
-        reading, scene = read_sequence(dataset, name, geometry=name in shown)
-        readings.append(reading)
-        if scene is not None and name in shown:
-            scenes.append(scene.select(list(range(min(FRAMES, len(scene.images))))))
+    with progress_bar("sequences", disable=quiet) as bar:
+        for name in bar.track(names, description="reading"):
+            reading, scene = read_sequence(dataset, name, geometry=name in shown)
+            readings.append(reading)
+            if scene is not None and name in shown:
+                scenes.append(scene.select(list(range(min(FRAMES, len(scene.images))))))
     return readings, scenes

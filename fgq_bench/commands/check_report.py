@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fgq_bench.commands.inventory import Inventory
-from fgq_bench.commands.printing import console, print_rows
+from fgq_bench.commands.printing import print_rows, print_text
 from fgq_bench.commands.spot_check import Reading
 from fgq_bench.geometry_checks.verdict import Verdict
 from fgq_bench.loaders.base import Dataset
@@ -77,7 +77,7 @@ def print_report(report: dict[str, Any], inventory: Inventory, readings: list[Re
         wrong = [*wrong[:LINES], f"... and {len(wrong) - LINES} more: see check.json (--output) or --json"]
     ending = f"problems: {len(report['problems'])}" if wrong else "nothing is wrong"
     for line in [*(f"{', '.join(names)}: {line}" for line, names in judged.items()), *wrong, ending]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_text(line)
 
 
 def _row(reading: Reading) -> dict[str, object]:

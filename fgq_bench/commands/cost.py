@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fgq_bench.commands.given import check_used
 from fgq_bench.commands.parsing import check_device
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text
 from fgq_bench.cost import Quantization, measure_from_scratch
 from fgq_bench.environment import describe
 from fgq_bench.planning import LoadedModel, Request, plan
@@ -48,7 +48,7 @@ def measure_costs(request: Request, output: Path, overwrite: bool, as_json: bool
         stored = None if overwrite else store.get(empty)
         if stored is None or stored.status == "failed":
             if not as_json:
-                console.print(f"measuring {empty.method} {asked.scheme}", markup=False)
+                print_text(f"measuring {empty.method} {asked.scheme}")
             stored = _measured(asked, empty, store)
             measured += 1
         results.append(stored)
@@ -56,7 +56,7 @@ def measure_costs(request: Request, output: Path, overwrite: bool, as_json: bool
         print_json([_about(result) for result in results])
     else:
         _print_table(results)
-        console.print(f"{measured} measured, {len(results) - measured} already stored; results in {store.root}")
+        print_text(f"{measured} measured, {len(results) - measured} already stored; results in {store.root}")
     return int(any(result.status == "failed" for result in results))
 
 
@@ -101,9 +101,7 @@ def _print_table(results: list[Result]) -> None:
     print_rows("cost of calibration", rows)
     for result in results:
         if result.status != "ok":
-            console.print(
-                f"{result.method} {result.conditions['scheme']} {result.status}: {result.error}", markup=False
-            )
+            print_text(f"{result.method} {result.conditions['scheme']} {result.status}: {result.error}")
 
 
 def _cell(result: Result, name: str, unit: float) -> str:

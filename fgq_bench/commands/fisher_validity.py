@@ -14,7 +14,7 @@ from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.calibration import open_calibration
 from fgq_bench.commands.parsing import parse_choice, parse_roots
-from fgq_bench.commands.printing import console, print_rows
+from fgq_bench.commands.printing import print_rows, print_text, working
 from fgq_bench.files import write_atomically, write_text
 from fgq_bench.fisher import ESTIMATORS
 from fgq_bench.fisher_validity import cancellation
@@ -48,14 +48,14 @@ def write_validity(
         data.clips.check_disjoint(dataset)
     held_out = Calibration(data.model, "held out", held_out_clips(opened, clips, folders), data.compute_dtype, None)
     blocks = block_names(data.model.linear_groups()["aa"])
-    with console.status("estimating") as status:
+    with working("estimating") as say:
         activations = measure_activations(data, blocks)
         predictors = fisher_predictors(data, blocks, estimators, activations.noise_by_type)
         predictors[VARIANCE] = activations.variance
         width = activations.variance.shape[1]
         chosen = choose_channels(len(blocks), width, channels)
-        damage = inject(held_out, blocks, chosen, seeds, activations.noise, lambda block: status.update(f"disturbed: {block}"))  # fmt: skip
-        status.update("short trainings")
+        damage = inject(held_out, blocks, chosen, seeds, activations.noise, lambda block: say(f"disturbed: {block}"))  # fmt: skip
+        say("short trainings")
         cancelled = _cancellation(data, predictors, estimators[-1])
         deviation = cancellation.token_deviation(data)
     rankings = {name: values.numpy() for name, values in predictors.items()}
@@ -80,7 +80,7 @@ def write_validity(
     draw_validity(rows, within, estimators, title, output / NAME)
     shown = [{"ranking": name, **{HEADS[m]: show(cell, "{:.2f}") for m, cell in row.items()}} for name, row in rows.items()]  # fmt: skip
     print_rows("Spearman correlation with the damage, over the channels of a block", shown)
-    print(f"wrote {output / NAME}.{{json,md,png,pdf}} and measurements.safetensors")
+    print_text(f"wrote {output / NAME}.{{json,md,png,pdf}} and measurements.safetensors")
 
 
 def _cancellation(data: Calibration, predictors: dict[str, Tensor], estimator: str) -> dict[str, Any]:

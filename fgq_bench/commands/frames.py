@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import root_of
+from fgq_bench.commands.printing import print_text
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.file_dataset import FileDataset
@@ -25,4 +26,4 @@ def pin_frames(name: str, roots: list[str], protocol: str | None) -> None:
     path = pinned_path(name, dataset.setting.protocol)
     write_pinned(path, name, dataset.setting, chosen)
     left_out = "" if dataset.entry.frames == "each" else f", {len(dataset.indexed) - len(chosen)} left out (too few frames)"  # fmt: skip
-    print(f"wrote {path}: {len(chosen)} sequences, {sum(map(len, chosen.values()))} frames{left_out}, hash {hash_frames(chosen)[:12]}")  # fmt: skip
+    print_text(f"wrote {path}: {len(chosen)} sequences, {sum(map(len, chosen.values()))} frames{left_out}, hash {hash_frames(chosen)[:12]}")  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 
 from fgq_bench.commands.given import check_used, unused_calibration
 from fgq_bench.commands.parsing import check_device
-from fgq_bench.commands.printing import console
+from fgq_bench.commands.printing import print_text
 from fgq_bench.compiling import compile_model, compiled
 from fgq_bench.environment import describe, package_version
 from fgq_bench.errors import UserError
@@ -74,7 +74,7 @@ def measure_latency(options: Options, output: Path, overwrite: bool) -> int:
         session.run_layers()
     if networks := [subject for subject in options.subjects if subject != "layers"]:
         session.run_networks(networks)
-    console.print(f"{session.done} cases timed, {session.stored} already stored; results in {workspace.store.root}")
+    print_text(f"{session.done} cases timed, {session.stored} already stored; results in {workspace.store.root}")
     return 1 if session.failed else 0
 
 
@@ -184,7 +184,7 @@ class Session:
 
     def _arm(self, run: Run, flops: dict[str, float]) -> Arm:
         """Quantize (or read the artefact of an accuracy run), place on the backend, cast the rest to bf16."""
-        console.print(f"preparing {run.method.label} {run.scheme}")
+        print_text(f"preparing {run.method.label} {run.scheme}")
         if run.loaded.hash == RANDOM:
             quantized = compile_model(run.method, run.loaded.model, run.scheme, run.scope, run.seed, {}, None)
         else:
@@ -212,12 +212,7 @@ class Session:
         self.workspace.store.put(result, {"seconds": seconds, "environment": describe(), "command": sys.argv})
         self.done += 1
         self.failed += any("error" in entry for entry in result.metrics.values())
-        console.print(
-            f"{case.subject} {case.name}: {_line(result)} ({seconds:.0f} s)",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        print_text(f"{case.subject} {case.name}: {_line(result)} ({seconds:.0f} s)")
 
 
 def _line(result: Result) -> str:

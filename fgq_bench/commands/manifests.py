@@ -12,7 +12,7 @@ from fgq_bench.calibration.sampling import Rule, check_candidates, choose, sampl
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.given import check_roots
 from fgq_bench.commands.parsing import check_device, parse_choice, parse_roots
-from fgq_bench.commands.printing import console
+from fgq_bench.commands.printing import print_text, working
 from fgq_bench.errors import UserError
 from fgq_bench.loaders.base import Dataset, open_dataset
 from fgq_bench.models.checkpoints import find_model, model_hash
@@ -77,7 +77,7 @@ def write_manifest(
     else:
         manifest = _from_candidates(rule, opened, sequences, frames, seed, given, output.stem)
     manifest.save(output)
-    print(f"wrote {output}: {len(manifest.clips)} clips of {frames} frames, hash {manifest.hash[:12]}")
+    print_text(f"wrote {output}: {len(manifest.clips)} clips of {frames} frames, hash {manifest.hash[:12]}")
 
 
 def _from_candidates(
@@ -94,12 +94,12 @@ def _from_candidates(
     manifest = to_manifest(name, rule, candidates, choice, measured)
     for source, count in manifest.selection["counts"]["candidates"].items():
         rejected, chosen = (manifest.selection["counts"][what][source] for what in ("rejected", "chosen"))
-        print(f"{source}: {count} candidates, {rejected} rejected, {chosen} chosen")
+        print_text(f"{source}: {count} candidates, {rejected} rejected, {chosen} chosen")
     if rule.clusters:
-        print(f"cluster sizes: {', '.join(map(str, manifest.selection['cluster_sizes']))}")
+        print_text(f"cluster sizes: {', '.join(map(str, manifest.selection['cluster_sizes']))}")
     if figure is not None:
-        paths = draw_choice(f"{name}: {rule}", candidates, features, choice, figure.with_suffix(""))
-        print(f"wrote {', '.join(map(str, paths))}")
+        files = draw_choice(f"{name}: {rule}", candidates, features, choice, figure.with_suffix(""))
+        print_text(f"wrote {', '.join(str(file.path) for file in files)}")
     return manifest
 
 
@@ -108,9 +108,9 @@ def _measure(datasets: list[Dataset], candidates: Candidates, given: dict[str, A
     spec = find_model(given.get("model", "vggt-tiny"))
     network = api.load_model(spec.name, given.get("checkpoint"), check_device(given.get("device", "cpu")))
     identity, total = model_hash(network), len(candidates.clips)
-    with console.status("looking at the candidates") as status:
+    with working("looking at the candidates") as say:
         features = load_or_measure(
             network, identity, datasets, candidates, spec.compute_dtype, given.get("shared", SHARED),
-            lambda done: status.update(f"looking at the candidates: {done} of {total}"),
+            lambda done: say(f"looking at the candidates: {done} of {total}"),
         )  # fmt: skip
     return features, {"model": spec.name, "model_hash": identity, "layers": deep_blocks(network)}

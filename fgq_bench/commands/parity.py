@@ -11,7 +11,7 @@ import numpy as np
 
 from fgq_bench.commands.given import check_used
 from fgq_bench.commands.parsing import check_device
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text
 from fgq_bench.compiling import compiled
 from fgq_bench.errors import UserError
 from fgq_bench.kernels.registry import find_backend
@@ -44,7 +44,7 @@ def check_parity(request: Request, output: Path, as_json: bool) -> int:
             continue
         backend = find_backend(run.backend)
         if not as_json:
-            console.print(f"{run.label}: comparing {backend.name}", markup=False)
+            print_text(f"{run.label}: comparing {backend.name}")
         quantized = compiled(workspace.artifacts, workspace.calibrations, run)
         scenes = [workspace.scenes.load(run.dataset, sequence) for sequence in run.dataset.sequences()]
         dtype = run.loaded.spec.compute_dtype

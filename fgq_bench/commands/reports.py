@@ -7,14 +7,14 @@ from pathlib import Path
 from fgq_bench.bounded import read_text
 from fgq_bench.cards import ReportCard, card_names
 from fgq_bench.commands.given import check_roots, datasets_of
-from fgq_bench.commands.printing import print_json
+from fgq_bench.commands.printing import print_json, print_text
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_json, write_text
+from fgq_bench.files import write_json
 from fgq_bench.models.checkpoints import find_model
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.costs import read_costs
 from fgq_bench.reporting.figures.report_figures import write_report_figures
-from fgq_bench.reporting.formats import find_format, to_markdown
+from fgq_bench.reporting.formats import escape_markdown, find_format, markdown_paragraph, to_markdown
 from fgq_bench.reporting.latency.report import NAME as LATENCY
 from fgq_bench.reporting.latency.report import latency_tables, write_latency_report
 from fgq_bench.reporting.missing import Gap, find_gaps
@@ -22,6 +22,7 @@ from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports, root_options
 from fgq_bench.reporting.tables import Table
+from fgq_bench.reporting.writing import File, describe, write_file
 from fgq_bench.results import Result, Store
 
 
@@ -70,12 +71,15 @@ def render(
         _fill(fill, reports)
     if output is not None:
         used = write_reports(reports, store, cache, output, formats)
-        used += write_latency_report(store, output, formats) if measured else []
+        if measured:
+            files, shown = write_latency_report(store, output, formats)
+            print_text(describe(output / LATENCY, files))
+            used += shown
         used += read_costs(store)
         if not results.resolve().is_relative_to(output.resolve()):
             copy_results(used, output)
     if page is not None:
-        write_page(page, reports, store, cache)
+        print_page(write_page(page, reports, store, cache))
     if fill is not None or output is not None or page is not None:
         return
     tables = [table for report in reports for table in report.tables] + measured
@@ -83,7 +87,7 @@ def render(
         print_json([_table_json(table) for table in tables])
         return
     for each in formats.split(",")[:1]:
-        print("\n".join(find_format(each)[1](table) for table in tables))
+        print_text("\n".join(find_format(each)[1](table) for table in tables))
 
 
 def choose_reports(name: str | None, model: str | None) -> list[ReportCard]:
@@ -107,11 +111,11 @@ def print_missing(
         print_json([gap.values() for gap in gaps])
         return
     for gap in gaps:
-        print(f"{gap.report}: {gap.what}\n    {gap.why}{_cost(gap)}")
+        print_text(f"{gap.report}: {gap.what}\n    {gap.why}{_cost(gap)}")
     cells, known = sum(gap.cells for gap in gaps), sum(gap.hours or 0.0 for gap in gaps)
     unknown = sum(gap.cells for gap in gaps if gap.hours is None)
     note = f"; {unknown} of them without an estimate" if unknown else ""
-    print(f"{cells} cells to compute, about {known:.1f} hours on the machine that made {results}{note}")
+    print_text(f"{cells} cells to compute, about {known:.1f} hours on the machine that made {results}{note}")
 
 
 def _cost(gap: Gap) -> str:
@@ -130,32 +134,29 @@ def _fill(path: Path, reports: list[Built]) -> None:
         text = read_text(path)
     except (OSError, ValueError) as error:
         raise UserError(f"--fill {path}: not a text file ({error})") from None
-    write_text(path, fill_tables(text, rendered))
-    print(f"filled {path}")
+    write_file(path, fill_tables(text, rendered).encode())
+    print_text(f"filled {path}")
 
 
 def write_reports(
     reports: list[Built], store: Store, cache: PredictionCache, output: Path, formats: str
 ) -> list[Result]:
-    """Write ``<report>.md|tex|csv`` and its figures to ``output``; figures are drawn again only if a table changed.
-
-    Returns the results that the tables show.
-    """
+    """Write ``<report>.md|tex|csv`` and its figures to ``output``, and say so; returns the results that the tables show."""
     shown: list[Result] = []
     chosen = [find_format(each) for each in formats.split(",")]
     for report in reports:
         card = report.card
         shown += report.used
-        changed = False
+        files = []
         for ending, renderer in chosen:
-            head = f"# {card.title}\n\n{card.summary}\n\n" if ending == "md" else ""
+            head = (
+                f"# {escape_markdown(card.title)}\n\n{markdown_paragraph(card.summary)}\n\n" if ending == "md" else ""
+            )
             text = head + "\n".join(renderer(table) for table in report.tables)
-            changed |= _write_if_changed(output / f"{card.name}.{ending}", text)
-        figures = write_report_figures(report, store, cache, output / "figures") if changed else []
-        note = f" and {len(figures)} figures" if figures else ""
-        note += f"; {len(report.missing)} cells are not stored" if report.missing else ""
-        verb = "wrote" if changed else "up to date:"
-        print(f"{verb} {output / card.name}.{{{','.join(ending for ending, _ in chosen)}}}{note}")
+            files.append(write_file(output / f"{card.name}.{ending}", text.encode()))
+        files += write_report_figures(report, store, cache, output / "figures")
+        note = f"; {len(report.missing)} cells are not stored" if report.missing else ""
+        print_text(describe(output / card.name, files) + note)
     return shown
 
 
@@ -165,11 +166,10 @@ def copy_results(results: list[Result], output: Path) -> None:
         write_json(output / "results" / result.path(), result.values())
 
 
-def _write_if_changed(path: Path, text: str) -> bool:
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return False
-    write_text(path, text)
-    return True
+def print_page(page: File) -> None:
+    """Say where the page is and how large."""
+    verb = "wrote" if page.changed else "up to date:"
+    print_text(f"{verb} {page.path} ({page.path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _table_json(table: Table) -> dict[str, object]:

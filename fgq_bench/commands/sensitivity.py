@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from fgq_bench.commands.calibration import open_calibration
-from fgq_bench.commands.printing import console, print_rows
+from fgq_bench.commands.printing import print_rows, print_text, working
 from fgq_bench.errors import UserError
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
@@ -30,9 +30,9 @@ def write_sensitivity(
     for name in targets:
         parsed.groups_of(data.model.get_submodule(name).in_features, name)  # type: ignore[arg-type]
     found = []
-    with console.status("measuring") as status:
+    with working("measuring") as say:
         for each in measure(data, targets, parsed, clips, linears=True):
-            status.update(f"measuring: {each.stage}")
+            say(f"measuring: {each.stage}")
             found.append(each)
     protected = protected_blocks(data.model, found)
     facts = {
@@ -42,7 +42,7 @@ def write_sensitivity(
     }  # fmt: skip
     write_facts(output / "sensitivity.json", SensitivityFacts, facts)
     title = f"{spec.name}, RTN {parsed}, {facts['clips']} clips of {data.clips.manifest.name}"
-    (path, *_) = draw_sensitivity(found, protected, title, output / "sensitivity")
+    figure, _ = draw_sensitivity(found, protected, title, output / "sensitivity")
     by_stage: dict[str, dict[str, str]] = defaultdict(dict)
     for each in found:
         if each.kind == WHOLE:
@@ -52,4 +52,4 @@ def write_sensitivity(
         for stage, errors in by_stage.items()
     ]
     print_rows(f"relative error of each head, one block at {parsed}", rows)
-    print(f"wrote {output / 'sensitivity.json'} and {path.name}")
+    print_text(f"wrote {output / 'sensitivity.json'} and {figure.path.name}")

@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from fgq_bench.cards import card_names
 from fgq_bench.commands.given import check_roots, check_used, datasets_of
 from fgq_bench.commands.parsing import check_device, parse_choice
-from fgq_bench.commands.printing import console, print_json, print_rows
+from fgq_bench.commands.printing import print_json, print_rows, print_text, progress_bar
 from fgq_bench.compiling import artifact_path, code_bytes
 from fgq_bench.errors import UserError
 from fgq_bench.executors.choice import Choice
@@ -67,7 +65,7 @@ def run_reports(
     output: Path, overwrite: str, cache: str, on_bad_data: str, dry_run: bool, choice: Choice,
 ) -> int:  # fmt: skip
     """Compute the cells of every report of ``preset``, or of the reports ``names`` (on ``model``), and render them."""
-    from fgq_bench.commands.reports import write_reports
+    from fgq_bench.commands.reports import print_page, write_reports
     from fgq_bench.reporting.page.page import write_page
     from fgq_bench.reporting.reports import build_report, find_report, plan_reports
 
@@ -79,7 +77,7 @@ def run_reports(
         raise UserError("--model needs --report: reports of a preset are those of their own models")
     cards = [find_report(name, model) for name in names or card_names("reports")]
     cards = [card for card in cards if names or preset in card.presets]
-    planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device)
+    planned = plan_reports(cards, limit, here, roots, choice.elsewhere or here != device, download=True)
     runs = [run for _, found in planned for run in found]
     check_roots(roots, datasets_of(runs))
     workspace = _workspace(output, cache)
@@ -89,7 +87,7 @@ def run_reports(
     outcome = execute(runs, workspace, _overwrite(overwrite), policy, choice, device)
     reports = [build_report(card, found, workspace.store) for card, found in planned]
     write_reports(reports, workspace.store, workspace.predictions, output / "report", "md,latex,csv")
-    write_page(output / "report" / "index.html", reports, workspace.store, workspace.predictions)
+    print_page(write_page(output / "report" / "index.html", reports, workspace.store, workspace.predictions))
     return _finish(outcome, workspace, quiet=False)
 
 
@@ -101,12 +99,8 @@ def execute(
     ``choice`` says who computes, on ``device`` (theirs).
     """
     _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
     with (
-        Progress(*columns, console=console, transient=True) as progress,
+        progress_bar("sequences") as progress,
         choice.open(workspace, on_bad_data, device) as executor,
     ):
         bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
@@ -166,13 +160,12 @@ def _print_plan(runs: list[Run], workspace: Workspace, overwrite: Overwrite, as_
         print_json({**total, "pending": rows})
         return
     print_rows("to do", [{**row, "hours": "?" if row["hours"] is None else row["hours"]} for row in rows])
-    console.print(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
+    print_text(f"{len(done)} cells stored, {sum(row['cells'] for row in rows)} to compute")
     note = f"; {len(rows) - len(known)} runs without an estimate" if len(known) < len(rows) else ""
-    console.print(
+    print_text(
         f"{len(made)} artefacts to make ({total['artefacts_MB']} MB of codes), predictions take "
         f"{sum(row['cache_MB'] for row in rows):.1f} MB, about {sum(known):.2f} hours on one device like the one that filled "
-        f"{workspace.store.root}{note}",
-        soft_wrap=True,
+        f"{workspace.store.root}{note}"
     )
 
 
@@ -204,17 +197,17 @@ def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
     failed = outcome.failed
     skipped = {(row["sequence"], row["reason"]) for result in outcome.results for row in result.skipped}
     if skipped and not quiet:
-        console.print(f"{len(skipped)} sequences skipped as bad data:", style="yellow")
+        print_text(f"{len(skipped)} sequences skipped as bad data:", "yellow")
         for _, reason in sorted(skipped):
-            console.print(f"  {reason}", style="yellow", markup=False)
+            print_text(f"  {reason}", "yellow")
     if not quiet:
         for line in sorted({line for result in outcome.results for line in result.notes}):
             console.print(f"copy of the data: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         stored, absent = len(outcome.results) - outcome.computed, len(outcome.not_applicable)
         none = f", {absent} not applicable" if absent else ""
-        console.print(
+        print_text(
             f"{outcome.computed} cells computed, {stored} already stored, {len(failed)} failed{none}; results in {workspace.store.root}"
         )
         for result in failed:
-            console.print(f"failed: {result.path()}: {result.error}", style="red", markup=False)
+            print_text(f"failed: {result.path()}: {result.error}", "red")
     return 1 if failed else 0

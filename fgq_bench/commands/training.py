@@ -11,6 +11,7 @@ import torch
 
 from fgq_bench.cards import DatasetCard, load_card
 from fgq_bench.commands.parsing import check_device
+from fgq_bench.commands.printing import print_text
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset, SceneCache, open_dataset
@@ -25,6 +26,7 @@ from fgq_bench.suggest import unknown
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
+from fgq_bench.terminal import PrintableFormatter
 
 FAMILIES = ("procedural-objects", "procedural-rooms")
 VALIDATION_SEQUENCES = 48
@@ -58,7 +60,9 @@ def validate(model: ReconstructionModel, datasets: list[Dataset], scenes: SceneC
 
 def train(name: str, output: Path, device: str, seed: int, steps: int | None) -> None:
     """Run or continue the recipe of the embedded model ``name``; writes ``NAME.safetensors`` when it is through."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     if name not in TINY_MODELS:
         raise unknown("embedded model", name, TINY_MODELS)
     training = TINY_MODELS[name]
@@ -73,10 +77,10 @@ def train(name: str, output: Path, device: str, seed: int, steps: int | None) ->
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror}") from None
     if trainer.resume():
-        print(f"continuing at step {trainer.step}")
+        print_text(f"continuing at step {trainer.step}")
     datasets, scenes = validation_sets(), SceneCache()
     model = trainer.run(lambda candidate: validate(candidate, datasets, scenes))
     weights = output / f"{name}.safetensors"
     write_atomically(weights, lambda temporary: save_model(model, temporary))
     draw_training_curve(output / "scores.jsonl", output / "curve")
-    print(f"wrote {weights} and curve.png")
+    print_text(f"wrote {weights} and curve.png")

@@ -22,6 +22,7 @@ from fgq_bench.errors import OutputError, UserError
 from fgq_bench.executors.admission import resident_bytes
 from fgq_bench.executors.base import Patience
 from fgq_bench.executors.orders import Order
+from fgq_bench.terminal import set_up_output
 
 START_LIMIT = 600.0  # s, to import torch on a cold network disk
 
@@ -157,5 +158,6 @@ def serve(connection: Connection, root: Path) -> None:
 
 
 if __name__ == "__main__":
+    set_up_output()
     with suppress(BrokenPipeError):  # the parent is gone, and nobody waits
         serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))

@@ -16,6 +16,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.reporting.figures.saving import take_texts_literally
 
 SEQUENCES, FRAMES = 4, 4
 INCHES, NARROWEST = 1.6, 6.4  # of one picture, of the sheet
@@ -47,6 +48,7 @@ def draw_contact_sheet(title: str, scenes: list[Scene], path: Path) -> None:
     for row, scene in zip(axes, scenes, strict=True):
         _draw(list(row), scene, frames)
     figure.suptitle("\n".join(heading), fontsize=9)
+    take_texts_literally(figure)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format=path.suffix[1:], dpi=120))
     plt.close(figure)
 

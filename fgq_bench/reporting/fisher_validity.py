@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fgq_bench.reporting.formats import escape_markdown
+
 HEADS = {"rotation": "camera: rotation", "centre": "camera: centre", "depth": "depth", "points": "points"}
 LEVELS = {
     "channels": (
@@ -26,8 +28,8 @@ def to_markdown(facts: dict[str, Any]) -> str:
     lines = [
         "# Fisher validity", "",
         f"`{facts['command']}`", "",
-        f"{c['model']}, {c['compute_dtype']}; Fisher information and variance on manifest {c['manifest']['manifest']} "
-        f"({c['calibration_clips']} clips); damage on {len(c['clips'])} other clips ({', '.join(c['datasets'])}), "
+        f"{c['model']}, {c['compute_dtype']}; Fisher information and variance on manifest {escape_markdown(c['manifest']['manifest'])} "
+        f"({c['calibration_clips']} clips); damage on {len(c['clips'])} other clips ({escape_markdown(', '.join(c['datasets']))}), "
         f"{len(c['seeds'])} noise seeds, {c['channels']} of {c['width']} channels in each of {c['blocks']} blocks. "
         f"Noise: of random sign, as large as the rounding error on the token's {c['bits']}-bit grid (root mean square), "
         "equal in all channels of a token; the rest of the network is float. Damage: error against the float "

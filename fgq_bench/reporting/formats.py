@@ -7,33 +7,42 @@ from collections.abc import Callable
 
 from fgq_bench.reporting.tables import Cell, Table
 from fgq_bench.suggest import unknown
+from fgq_bench.terminal import printable
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
     "Δ": r"$\Delta$", "π": r"$\pi$", "³": r"$^3$", "δ": r"$\delta$", "<": r"$<$", ">": r"$>$", "°": r"$^\circ$", "–": "--",
 }  # fmt: skip
+_MARKDOWN_SPECIAL = re.compile(r"[\\|*~]|<(?=[A-Za-z/!?])|](?=[(\[:])")
+_MARKDOWN_BLOCK = re.compile(r"^(?:#|>|[-+](?=[-+ ])|```)|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+_NUMBERS = re.compile(r"[-+\d.,\[\]±%°x e]+")  # values with intervals and units: nothing to compute, nothing to call
 _MARKDOWN_MARKS = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
 _LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
-def _one_line(text: str) -> str:
-    """Without line breaks, which end a Markdown row and, in pairs, a LaTeX argument."""
-    return " ".join(text.split("\n"))
+def one_line(text: str) -> str:
+    """Without line breaks, which end a Markdown row and, in pairs, a LaTeX argument; tabs and escape codes go, too."""
+    return printable(" ".join(text.splitlines()).replace("\t", " "))
 
 
-def _markdown(text: str) -> str:
-    """A table's cell: no character of it begins another."""
-    return _one_line(text).replace("|", r"\|")
+def escape_markdown(text: str) -> str:
+    """Text in which no tag, comment, link, emphasis or cell of a table begins; code in backquotes stays code."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\g<0>", one_line(text))
 
 
-def _label(name: str) -> str:
-    """A name that LaTeX takes for a label."""
+def markdown_paragraph(text: str) -> str:
+    """``escape_markdown`` for a text that begins a line: it begins no heading, list, quotation or code, either."""
+    return _MARKDOWN_BLOCK.sub(r"\\\g<0>", escape_markdown(text).lstrip())
+
+
+def plain_name(name: str) -> str:
+    """A name that LaTeX takes for a label, and every file system for one file's."""
     return re.sub(r"[^\w.-]+", "-", name)
 
 
@@ -41,9 +50,15 @@ def to_markdown(table: Table) -> str:
     """A GitHub table under its caption."""
 
     def show(cell: Cell) -> str:
-        return _MARKDOWN_MARKS[cell.mark].format(_markdown(cell.text))
+        return _MARKDOWN_MARKS[cell.mark].format(escape_markdown(cell.text))
 
-    lines = [f"### {table.title}", "", table.caption, "", "| " + " | ".join(map(_markdown, table.heads)) + " |"]
+    lines = [
+        f"### {escape_markdown(table.title)}",
+        "",
+        markdown_paragraph(table.caption),
+        "",
+        "| " + " | ".join(map(escape_markdown, table.heads)) + " |",
+    ]
     lines.append("|" + "|".join(["---", "---", *["---:"] * (len(table.heads) - 2)]) + "|")
     lines += ["| " + " | ".join(map(show, row)) + " |" for row in table.rows]
     return "\n".join(lines) + "\n"
@@ -57,7 +72,7 @@ def to_latex(table: Table) -> str:
 
     lines = [
         r"\begin{table}[t]", r"\centering", rf"\caption{{{escape_latex(table.caption)}}}",
-        rf"\label{{tab:{_label(table.name)}}}", r"\resizebox{\linewidth}{!}{%",
+        rf"\label{{tab:{plain_name(table.name)}}}", r"\resizebox{\linewidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * (len(table.heads) - 2)}}}", r"\toprule",
         " & ".join(map(escape_latex, table.heads)) + r" \\", r"\midrule",
         *(" & ".join(map(show, row)) + r" \\" for row in table.rows),
@@ -67,9 +82,16 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated text cells, without marks."""
-    text: str = table.frame.to_csv(index=False, lineterminator="\n")
+    """Comma-separated text cells, without marks; none of them is a formula to a spreadsheet."""
+    frame = table.frame.map(_csv)
+    text: str = frame.to_csv(index=False, lineterminator="\n", header=[_csv(head) for head in table.heads])
     return text
+
+
+def _csv(text: str) -> str:
+    """A cell; what a spreadsheet would compute begins with an apostrophe, which makes it a text."""
+    line = one_line(text)
+    return f"'{line}" if line.lstrip()[:1] in tuple("=+-@") and not _NUMBERS.fullmatch(line) else line
 
 
 FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {

@@ -73,18 +73,19 @@ def folders_missing(card: ReportCard, roots: dict[str, Path]) -> list[str]:
 
 def plan_reports(
     cards: list[ReportCard], limit: int | None, device: str = "cpu", roots: dict[str, Path] | None = None,
-    elsewhere: bool = False,
+    elsewhere: bool = False, download: bool = False,
 ) -> Planned:  # fmt: skip
     """Every card with the runs of its parts, one after the other; raises UserError for a row that cannot be planned.
 
-    A model that several cards name is loaded once. ``roots``: folders of data sets; ``elsewhere``: see ``Request``.
+    A model that several cards name is loaded once. ``roots``: folders of data sets; ``elsewhere``: see ``Request``;
+    ``download``: a model that is not on this machine is fetched, which only a command that computes may do.
     """
     for card in cards:
         if absent := folders_missing(card, roots or {}):
             raise UserError(f"report {card.name} scores data in files: give their folders with {root_options(absent)}")
     parts = [plain_parts(card) for card in cards]
     names = dict.fromkeys(part.model for each in parts for part in each)
-    loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device)) for name in names}
+    loaded = {name: LoadedModel.load(Request([], [], [], model=name, device=device), download) for name in names}
     opened: Opened = {}
 
     def runs_of(part: ReportCard) -> list[Run]:

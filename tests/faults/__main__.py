@@ -1,6 +1,6 @@
 """The fault campaign: ``python -m tests.faults --rounds N --seed S -o REPORT``.
 
-Sweeps are killed, run side by side, starved of disk and misled about time; every kind of file is damaged. Nothing may be
+Sweeps are killed, cut off at every file operation, run side by side, starved of disk and misled about time; every kind of file is damaged. Nothing may be
 lost: no stored result, no byte of difference, no traceback, no damaged file taken for a sound one. Exit code 1 if so.
 The numbers of kills and of bad inputs follow ``--rounds``; the others are fewer. Run it from the repository's root.
 """
@@ -19,6 +19,7 @@ import torch
 
 from fgq_bench.environment import describe
 from tests.faults.cells import failing_cells
+from tests.faults.crashes import crashes
 from tests.faults.damage import damaged_stores
 from tests.faults.disks import disks
 from tests.faults.inputs import try_inputs
@@ -28,7 +29,7 @@ from tests.faults.outcome import Row
 from tests.faults.report import write_report
 from tests.faults.sweep import Sweep
 
-PARTS = ("kills", "runners", "disks", "clocks", "cells", "damage", "inputs")
+PARTS = ("kills", "crashes", "runners", "disks", "clocks", "cells", "damage", "inputs")
 
 
 def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int) -> list[Row]:
@@ -39,6 +40,8 @@ def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int
         rng = random.Random(f"{seed} {part}")
         if part == "kills":
             rows.append(kills(sweep, rounds, rng))
+        elif part == "crashes":
+            rows += crashes(sweep, rounds)
         elif part == "runners":
             rows += [runners(sweep, count, few, rng) for count in (2, 4)]
         elif part == "disks":

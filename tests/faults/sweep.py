@@ -109,11 +109,7 @@ class Sweep:
         arguments = ["run", "-m", "fp", "-m", "rtn", "-m", "gptq", "-b", "w4a4", "-d", "procedural-rooms", "-t", "pose", "-t", "depth", "-t", "agreement", "--limit", "2"]  # fmt: skip
         arguments += ["--calibration", str(self.manifest), "--output", str(output), "--json"]
         arguments += [*(text for method in methods for text in ("-m", method)), *options]
-        log.touch()
-        process = os.fork()
-        if process == 0:
-            _run(arguments, log, prepare)
-        return Child(process, log)
+        return fork(arguments, log, prepare)
 
     def differences(self, output: Path) -> list[str]:
         """What is not as after the undisturbed sweep, one line each: results, artefacts, caches, left-over files."""
@@ -128,6 +124,15 @@ class Sweep:
         problems += self.differences(output)
         shutil.rmtree(output)
         return problems
+
+
+def fork(arguments: list[str], log: Path, prepare: Callable[[], None] = nothing) -> Child:
+    """Start the command line ``arguments`` in a new process, which runs ``prepare`` first; ``log`` gets what it prints."""
+    log.write_bytes(b"")
+    process = os.fork()
+    if process == 0:
+        _run(arguments, log, prepare)
+    return Child(process, log)
 
 
 def contents(output: Path) -> dict[str, str]:

@@ -138,8 +138,8 @@ def test_what_does_not_apply_is_no_failure_and_gives_its_reason(built: Built) ->
 
 
 def test_figures_and_page_show_both_models(built: Built, tmp_path: Path) -> None:
-    paths = write_report_figures(built, Store(tmp_path), PredictionCache(tmp_path), tmp_path)
-    stems = {path.stem for path in paths}
+    files = write_report_figures(built, Store(tmp_path), PredictionCache(tmp_path), tmp_path)
+    stems = {file.path.stem for file in files}
     assert {"summary-procedural-objects-bits", "summary-procedural-objects-pi3-tiny-bits"} <= stems
     section = scatter_section([built], [])
     assert [each["title"] for each in section.data] == [

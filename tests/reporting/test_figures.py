@@ -17,10 +17,13 @@ from fgq_bench.reporting.figures.magnitudes import draw_magnitudes
 from fgq_bench.reporting.figures.point_clouds import draw_point_clouds, splat
 from fgq_bench.reporting.figures.ranking import cliques, draw_ranking, mean_ranks
 from fgq_bench.reporting.statistics import Sample
+from fgq_bench.reporting.writing import File
 from fgq_bench.tasks.base import SequencePrediction
 
 
-def check_written(paths: list[Path]) -> None:
+def check_written(files: list[File]) -> None:
+    paths = [file.path for file in files]
+    assert all(file.changed for file in files)
     assert [path.suffix for path in paths] == [".png", ".pdf"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert paths[1].read_bytes().startswith(b"%PDF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from fgq_bench.cards import ReportCard, content_root, load_card
 from fgq_bench.errors import UserError
-from fgq_bench.reporting.formats import escape_latex, find_format, to_csv, to_latex, to_markdown
+from fgq_bench.reporting.formats import escape_latex, find_format, markdown_paragraph, to_csv, to_latex, to_markdown
 from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.reports import build_report, plan_reports
 from fgq_bench.reporting.tables import Cell, Table
@@ -106,3 +107,46 @@ def test_readme_numbers_are_those_of_the_committed_results(latest: dict[str, str
 
 def test_committed_report_is_that_of_the_committed_results(latest: dict[str, str]) -> None:
     assert (LATEST / "headline.md").read_text(encoding="utf-8").endswith(latest["headline"])
+
+
+HOSTILE = [
+    ("<script>alert(1)</script>", r"\<script>alert(1)\</script>"),
+    ("<!-- end table -->", r"\<!-- end table -->"),
+    ("![x](http://h/y) [a]: b [c][d]", r"![x\](http://h/y) [a\]: b [c\][d]"),
+    ("**best** a|b", r"\*\*best\*\* a\|b"),
+    (r"\<b> \| c", r"\\\<b> \\\| c"),
+    ("a\n\n# b\r\u2028c\x1b[2J", r"a  # b  c\\x1b[2J"),
+    ("δ<1.25, p < 0.05, [0.1, 0.2] (sum), `code`, a_b", "δ<1.25, p < 0.05, [0.1, 0.2] (sum), `code`, a_b"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE, ids=lambda text: repr(text)[1:12])
+def test_markdown_shows_texts_as_they_are(text: str, shown: str) -> None:
+    table = Table("t", text, text, [text, "x"], [[Cell(text), Cell("1")]])
+    title, _, caption, _, head, _, row = to_markdown(table).splitlines()
+    assert (title, caption) == (f"### {shown}", shown)
+    assert (head, row) == (f"| {shown} | x |", f"| {shown} | 1 |")
+
+
+@pytest.mark.parametrize("text", ["# x", "> x", "- x", "+ x", "--- x", "1. x", "12) x", "```x", "   # x", "\t# x"])
+def test_a_caption_begins_no_other_block(text: str) -> None:
+    caption = markdown_paragraph(text)
+    assert caption.replace("\\", "") == text.strip()
+    assert re.match(r"\\|\d+\\", caption)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3+HYPERLINK(1)", "'-2+3+HYPERLINK(1)"), ("@SUM(A1)", "'@SUM(A1)"), ("\t=1", "' =1"), (" =1", "' =1"),
+        ("a\r\n=1", "a =1"), ("-0.50 [-0.61, -0.40] ±0.1", "-0.50 [-0.61, -0.40] ±0.1"), ("-3 %", "-3 %"), ("–", "–"),
+    ],
+)  # fmt: skip
+def test_a_csv_cell_is_no_formula(text: str, cell: str) -> None:
+    table = Table("t", "t", "", [text, "x"], [[Cell(text), Cell("1")]])
+    assert list(csv.reader(io.StringIO(to_csv(table)))) == [[cell, "x"], [cell, "1"]]
+
+
+def test_latex_has_no_control_characters() -> None:
+    assert escape_latex("a\x1b[31m\nb") == r"a\textbackslash{}x1b[31m b"

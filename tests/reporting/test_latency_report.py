@@ -14,6 +14,8 @@ from stored import scored, scored_conditions
 from fgq_bench.cards import content_root
 from fgq_bench.commands.reports import render
 from fgq_bench.errors import UserError
+from fgq_bench.files import is_file_name
+from fgq_bench.reporting.formats import plain_name
 from fgq_bench.reporting.latency.accuracy import read_scatters
 from fgq_bench.reporting.latency.breakdown_tables import bound, free_bound
 from fgq_bench.reporting.latency.cells import number
@@ -240,7 +242,8 @@ def test_pairs_are_of_the_same_artefact(store: Store) -> None:
 
 
 def test_every_format_and_figure_is_written(store: Store, tmp_path: Path) -> None:
-    shown = write_latency_report(store, tmp_path / "report", "md,latex,csv")
+    files, shown = write_latency_report(store, tmp_path / "report", "md,latex,csv")
+    assert all(file.changed for file in files)
     assert len(shown) == len(read_latency(store)) + 3
     markdown = (tmp_path / "report" / "latency.md").read_text()
     assert markdown.startswith("# Latency\n")
@@ -257,7 +260,7 @@ def test_every_format_and_figure_is_written(store: Store, tmp_path: Path) -> Non
 
 def test_nothing_is_written_without_results(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    assert write_latency_report(Store(tmp_path / "results"), tmp_path / "report", "md") == []
+    assert write_latency_report(Store(tmp_path / "results"), tmp_path / "report", "md") == ([], [])
     assert not (tmp_path / "report").exists()
     with pytest.raises(UserError, match="no result of latency is stored here"):
         render("latency", tmp_path / "results", None, "md", None, None, False)
@@ -295,3 +298,22 @@ def test_three_digits(value: float, text: str) -> None:
 def test_committed_results_hold_no_latency_by_accident() -> None:
     results = read_latency(Store(content_root() / "reports" / "latest" / "results"))
     assert all(result.kind == "latency" for result in results)
+
+
+def test_a_foreign_machines_name_is_text_in_every_format(store: Store, tmp_path: Path) -> None:
+    name = "=1+cmd|' /C calc'!A0\n=HYPERLINK(1)\n# <script>\x1b[2J"
+    put_layers(store, {**CPU, "name": name}, 64)
+    write_latency_report(store, tmp_path / "report", "md,csv")
+    texts = [(tmp_path / "report" / f"latency.{ending}").read_text() for ending in ("md", "csv")]
+    for text in texts:
+        assert "HYPERLINK" in text
+        assert "\x1b" not in text
+        assert not any(line.startswith(("=", "# <")) for line in text.splitlines())
+    assert "<script>" not in texts[0].replace(r"\<script>", "")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/../b", "a\\b", "a\nb\0", "/etc/x"])
+def test_a_figure_is_named_inside_its_folder(name: str, tmp_path: Path) -> None:
+    path = tmp_path / plain_name(f"latency-breakdown-{name}")
+    assert path.resolve().parent == tmp_path.resolve()
+    assert is_file_name(path.name)

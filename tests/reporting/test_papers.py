@@ -310,7 +310,7 @@ def test_the_figure_has_a_panel_for_every_scored_column(tmp_path: Path) -> None:
     card = find_report("fgq-1")
     ((_, runs),) = plan_reports([card], None)
     compared = Comparison(layout(card), read_places(card, runs, STORE))
-    paths = draw_paper_losses(compared, tmp_path / "losses")
+    paths = [file.path for file in draw_paper_losses(compared, tmp_path / "losses")]
     assert [path.suffix for path in paths] == [".png", ".pdf"]
     assert all(path.stat().st_size > 10_000 for path in paths)
     nothing = find_report("quantvggt-6")

@@ -10,6 +10,7 @@ from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.statistics import interval
 from fgq_bench.reporting.tables import Row
+from fgq_bench.reporting.writing import File
 
 MARKERS = ("o", "s", "^")
 
@@ -20,8 +21,13 @@ def _cost(row: Row) -> tuple[int, int]:
     return scheme.weight_bits, scheme.activation_bits
 
 
-def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) -> list[Path]:
-    """Draw ``columns`` of ``rows`` (one data set) and save to ``stem``; rows without a result are left out."""
+def draw_bits(rows: list[Row], columns: list[Column], title: str, stem: Path) -> list[File]:
+    """Draw ``columns`` of ``rows`` (one data set) and save to ``stem``; rows without a result are left out.
+
+    Nothing is drawn where no row has one.
+    """
+    if not any(row.sample(column) for row in rows for column in columns):
+        return []
     figure, axes = new_figure(1, len(columns), 3.3 * len(columns) + 1.5, 3.2)
     quantized = sorted((row for row in rows if not row.runs[0].scheme.is_float), key=_cost)
     schemes = list(dict.fromkeys(str(row.runs[0].scheme) for row in quantized))

@@ -12,6 +12,7 @@ from fgq_bench.calibration.candidates import Candidates, Features
 from fgq_bench.calibration.nfds import Floats
 from fgq_bench.calibration.sampling import Choice
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 
 MARKERS = "osD^vph"  # beside the colours, for readers who cannot tell these apart
 PALETTE = (*COLOURS, "#882255")
@@ -28,7 +29,7 @@ def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
     return plane, np.pad(shares[:2], (0, missing))
 
 
-def draw_choice(title: str, candidates: Candidates, features: Features, choice: Choice, stem: Path) -> list[Path]:
+def draw_choice(title: str, candidates: Candidates, features: Features, choice: Choice, stem: Path) -> list[File]:
     """Draw clusters in the plane of the cosine vectors' main directions beside the sorted scores."""
     figure, (axes,) = new_figure(1, 2, 10.5, 4.9)
     _draw_plane(axes[0], features.cosine.numpy(), choice)

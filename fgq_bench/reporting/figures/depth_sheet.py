@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.reporting.figures.saving import new_figure, save_figure
+from fgq_bench.reporting.writing import File
 from fgq_bench.tasks.base import SequencePrediction
 from fgq_bench.tasks.depth import align_median
 
@@ -22,7 +23,7 @@ def _aligned(prediction: SequencePrediction, scene: Scene) -> Tensor:
 
 def draw_depth_sheet(
     scene: Scene, predictions: dict[str, SequencePrediction], stem: Path, frames: int = 3
-) -> list[Path]:
+) -> list[File]:
     """Rows: frames; columns: image, true depth, then depth and relative error of each named prediction."""
     assert scene.depth is not None
     count = min(frames, len(scene.images))

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from fgq_bench.models.interface import TOKEN_TYPES
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 from fgq_bench.task_losses import TASKS
 
 
-def draw_fisher(fisher: Tensor, blocks: list[str], title: str, stem: Path) -> list[Path]:
+def draw_fisher(fisher: Tensor, blocks: list[str], title: str, stem: Path) -> list[File]:
     """Draw F [tasks, blocks, token types, channels]; each task's map is relative to its mean, on a log scale."""
     figure, axes = new_figure(len(TASKS), 2, 9.0, 1.1 + 0.16 * len(blocks) * len(TASKS))
     names = [short_name(block) for block in blocks]

@@ -12,11 +12,12 @@ from fgq_bench.fisher_validity.predictors import PERMUTED, VARIANCE
 from fgq_bench.fisher_validity.ranking import OCTILES, Ranked
 from fgq_bench.fisher_validity.summary import Row
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 
 TITLES = {"rotation": "camera: rotation", "centre": "camera: centre", "depth": "depth", "points": "points"}
 
 
-def draw_validity(rows: dict[str, Row], ranked: Ranked, estimators: list[str], title: str, stem: Path) -> list[Path]:
+def draw_validity(rows: dict[str, Row], ranked: Ranked, estimators: list[str], title: str, stem: Path) -> list[File]:
     """Above: correlations by ranking; below: damage of the channels by octile of the rank, each over its block's mean."""
     figure, (above, below) = new_figure(2, len(MEASURES), 12.0, 5.6)
     places = np.arange(len(rows))[::-1]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 
 
-def draw_magnitudes(rows: list[dict[str, Any]], title: str, stem: Path) -> list[Path]:
+def draw_magnitudes(rows: list[dict[str, Any]], title: str, stem: Path) -> list[File]:
     """Draw the rows of ``diagnostics.token_magnitudes``: mean (solid) and maximum (dashed) on a log axis."""
     figure, axes = new_figure(1, 1, 5.2, 3.2)
     axis = axes[0][0]

@@ -10,13 +10,14 @@ from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.papers.comparison import Comparison
 from fgq_bench.reporting.papers.layout import PaperColumn, PaperRow
 from fgq_bench.reporting.statistics import Interval
+from fgq_bench.reporting.writing import File
 
 PANELS = 4  # beside each other
 LINEAR = 5.0  # percent: losses beyond are drawn on a logarithmic scale
 TICKS = (-1000, -100, -20, -5, 0, 5, 20, 100, 1000)
 
 
-def draw_paper_losses(compared: Comparison, stem: Path) -> list[Path]:
+def draw_paper_losses(compared: Comparison, stem: Path) -> list[File]:
     """Draw the columns in which something is measured, and save to ``stem``; nothing is drawn where there is none."""
     layout = compared.layout
     columns = [c for c in layout.columns if any(compared.measured(row, c) for row in layout.rows)]

@@ -12,6 +12,7 @@ from torch import Tensor
 from fgq_bench.geometry import compose_rigid, decode_pose, invert_rigid, unproject_depth
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.reporting.figures.saving import new_figure, save_figure
+from fgq_bench.reporting.writing import File
 from fgq_bench.tasks.base import SequencePrediction
 
 PIXELS, ELEVATION, TURN = 220, 35.0, 25.0  # image size; viewpoint in degrees above and beside the first camera
@@ -62,6 +63,19 @@ def true_points(scene: Scene) -> Tensor:
     return unproject_depth(scene.depth.double(), compose_rigid(scene.extrinsics, first), scene.intrinsics)
 
 
+def measured_depth(scene: Scene) -> Tensor:
+    """Which pixels have a true depth, bool [S, H, W]."""
+    assert scene.depth is not None
+    return scene.depth > 0 if scene.mask is None else scene.mask
+
+
+def has_points(scene: Scene) -> bool:
+    """Whether there is a true point to show: cameras, and depth at the pictures' resolution that is valid somewhere."""
+    if scene.depth is None or scene.extrinsics is None or scene.intrinsics is None:
+        return False
+    return scene.depth.shape[-2:] == scene.images.shape[-2:] and bool(measured_depth(scene).any())
+
+
 def scaled_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
     """Predicted points [S, H, W, 3], scaled to the truth's median depth."""
     assert scene.depth is not None
@@ -70,7 +84,7 @@ def scaled_points(scene: Scene, prediction: SequencePrediction) -> Tensor:
     return predicted_points(prediction, (scene.images.shape[-2], scene.images.shape[-1])) * scale
 
 
-def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[Path]:
+def draw_point_clouds(scene: Scene, predictions: dict[str, SequencePrediction], stem: Path) -> list[File]:
     """Truth and predictions, each scaled to the truth's median depth, coloured by the images."""
     truth = true_points(scene)
     clouds = {"truth": truth} | {name: scaled_points(scene, each) for name, each in predictions.items()}

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 
 from fgq_bench.reporting.figures.saving import new_figure, save_figure
 from fgq_bench.reporting.statistics import Sample
+from fgq_bench.reporting.writing import File
 from fgq_bench.tasks.aggregate import LEVEL, bootstrap_counts
 
 
@@ -38,7 +39,7 @@ def cliques(means: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
-def draw_ranking(samples: dict[str, Sample], higher_is_better: bool, title: str, stem: Path) -> list[Path]:
+def draw_ranking(samples: dict[str, Sample], higher_is_better: bool, title: str, stem: Path) -> list[File]:
     """Draw mean ranks with 95 % intervals; bars on the left join what cannot be told apart."""
     names, means = mean_ranks(samples, higher_is_better)
     tail = 100 * (1 - LEVEL) / 2

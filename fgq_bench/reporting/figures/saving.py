@@ -1,7 +1,8 @@
-"""Create and save figures in one style, PNG and PDF, atomically and reproducibly."""
+"""Create and save figures in one style, PNG and PDF, reproducibly."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 
-from fgq_bench.files import write_atomically
+from fgq_bench.reporting.writing import File, write_file
 
 STYLE: Any = {
     "font.size": 9,
@@ -34,14 +37,25 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
     return figure, [list(row) for row in axes]
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem``.png and ``stem``.pdf, close the figure, return the paths."""
-
-    def write(temporary: Path, ending: str) -> None:
-        figure.savefig(temporary, format=ending, dpi=130, metadata=WITHOUT_DATES[ending])
-
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in WITHOUT_DATES]
-    for path in paths:
-        write_atomically(path, lambda temporary, ending=path.suffix[1:]: write(temporary, ending))  # type: ignore[misc]
+def save_figure(figure: Figure, stem: Path) -> list[File]:
+    """Let ``stem``.png and ``stem``.pdf hold the figure, and close it."""
+    take_texts_literally(figure)
+    files = []
+    for ending, metadata in WITHOUT_DATES.items():
+        drawn = BytesIO()
+        figure.savefig(drawn, format=ending, dpi=130, metadata=metadata)
+        files.append(write_file(stem.with_name(f"{stem.name}.{ending}"), drawn.getvalue()))
     plt.close(figure)
-    return paths
+    return files
+
+
+def take_texts_literally(figure: Figure) -> None:
+    """Names with dollar signs are no formulas; only the numbers that Matplotlib itself writes along an axis are."""
+    lines = [line for axes in figure.axes for line in (axes.xaxis, axes.yaxis)]
+    # set_xticks and set_yticks with labels make a FuncFormatter
+    numbered = [line for line in lines if not isinstance(line.get_major_formatter(), FuncFormatter)]
+    ticks = [tick for line in numbered for tick in (*line.majorTicks, *line.minorTicks)]
+    numbers = {label for tick in ticks for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)

@@ -9,11 +9,12 @@ from matplotlib.ticker import LogFormatter
 
 from fgq_bench.reporting.figures.fisher_maps import short_name
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 from fgq_bench.sensitivity import WHOLE, Sensitivity
 from fgq_bench.task_losses import TASKS
 
 
-def draw_sensitivity(found: list[Sensitivity], protected: list[str], title: str, stem: Path) -> list[Path]:
+def draw_sensitivity(found: list[Sensitivity], protected: list[str], title: str, stem: Path) -> list[File]:
     """Left: every head's relative error by block, those that QVGGT protects marked; right: by linear, mean over blocks."""
     figure, ((blocks, kinds),) = new_figure(1, 2, 9.0, 3.4)
     whole = [each for each in found if each.kind == WHOLE]

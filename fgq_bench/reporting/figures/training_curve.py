@@ -7,9 +7,10 @@ from pathlib import Path
 from fgq_bench.bounded import read_text
 from fgq_bench.documents import parse_json
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
+from fgq_bench.reporting.writing import File
 
 
-def draw_training_curve(scores: Path, stem: Path) -> list[Path]:
+def draw_training_curve(scores: Path, stem: Path) -> list[File]:
     """Draw every score in ``scores`` (one JSON object per line: step, seconds, scores in [0, 1]) and save to ``stem``."""
     rows = [parse_json(line) for line in read_text(scores).splitlines()]
     names = [name for name in rows[-1] if name not in ("step", "seconds")]

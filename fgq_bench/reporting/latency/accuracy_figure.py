@@ -12,13 +12,14 @@ from matplotlib.transforms import Bbox
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.latency.accuracy import Pair, Scatter
 from fgq_bench.reporting.latency.selection import Setting
+from fgq_bench.reporting.writing import File
 
 FONT = 7.5  # points
 DISTANCES, DIRECTIONS = (9, 16, 24, 34, 46, 60, 76), 16  # where a label may stand around its point, in points
 POINT = 5  # half the side of the square around a point that labels stay clear of, in points
 
 
-def draw_accuracy(setting: Setting, scatter: Scatter, stem: Path) -> list[Path]:
+def draw_accuracy(setting: Setting, scatter: Scatter, stem: Path) -> list[File]:
     """Degrees of rotation error against ms of the aggregator; bf16 is at 0 degrees."""
     figure, axes = new_figure(1, 1, 7.0, 4.4)
     axis, pairs = axes[0][0], scatter.pairs

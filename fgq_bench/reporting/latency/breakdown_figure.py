@@ -12,6 +12,7 @@ from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.latency.breakdown_tables import bound, free_bound, parts_of
 from fgq_bench.reporting.latency.selection import Setting, case_label, succeeded
+from fgq_bench.reporting.writing import File
 from fgq_bench.results import Result
 
 ROW = 0.26  # inches per bar
@@ -21,7 +22,7 @@ FREE: Final = "-"  # line styles of the two bounds
 AT_RATE: Final = ":"
 
 
-def draw_breakdown(setting: Setting, results: list[Result], layers: list[Result], stem: Path) -> list[Path]:
+def draw_breakdown(setting: Setting, results: list[Result], layers: list[Result], stem: Path) -> list[File]:
     """One panel per case, one bar per variant; lines show the bf16 time under Amdahl's bounds, triangles the medians.
 
     Args:

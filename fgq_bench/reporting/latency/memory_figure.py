@@ -9,13 +9,14 @@ from fgq_bench.latency.variants import BASELINE
 from fgq_bench.reporting.figures.saving import COLOURS, new_figure, save_figure
 from fgq_bench.reporting.latency.memory_tables import curves
 from fgq_bench.reporting.latency.selection import Setting
+from fgq_bench.reporting.writing import File
 from fgq_bench.results import Result
 
 MARKERS = ("o", "s", "^", "D", "v")
 LEGEND_ROWS = 14
 
 
-def draw_memory(setting: Setting, runs: dict[str, list[Result]], stem: Path) -> list[Path]:
+def draw_memory(setting: Setting, runs: dict[str, list[Result]], stem: Path) -> list[File]:
     """Peak allocated MB against frames, one panel per entry of ``runs`` (see ``memory_runs``), one line per variant."""
     variants = list(dict.fromkeys(name for run in runs.values() for name in curves(run)))
     columns = math.ceil(len(variants) / LEGEND_ROWS)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgq_bench.files import write_text
-from fgq_bench.reporting.formats import find_format
+from fgq_bench.reporting.formats import find_format, one_line, plain_name
 from fgq_bench.reporting.latency.accuracy import Scatter, accuracy_table, read_scatters
 from fgq_bench.reporting.latency.accuracy_figure import draw_accuracy
 from fgq_bench.reporting.latency.breakdown_figure import draw_breakdown
@@ -17,6 +16,7 @@ from fgq_bench.reporting.latency.memory_tables import memory_runs, memory_tables
 from fgq_bench.reporting.latency.network_tables import NETWORKS, network_tables
 from fgq_bench.reporting.latency.selection import Setting, grouped, of_subjects, read_latency
 from fgq_bench.reporting.tables import Table
+from fgq_bench.reporting.writing import File, write_file
 from fgq_bench.results import Result, Store
 
 NAME = "latency"
@@ -32,27 +32,27 @@ def latency_tables(store: Store) -> list[Table]:
     return [table for setting, results in settings.items() for table in _tables(setting, results, store)]
 
 
-def write_latency_report(store: Store, output: Path, formats: str) -> list[Result]:
+def write_latency_report(store: Store, output: Path, formats: str) -> tuple[list[File], list[Result]]:
     """Write ``output``/latency.md|tex|csv and ``output``/figures/latency-*; nothing where no latency result is stored.
 
-    Returns the results shown: those of latency, and of accuracy where they stand beside one.
+    Returns the files, and the results shown: those of latency, and of accuracy where they stand beside one.
     """
     shown = read_latency(store)
     if not shown:
-        return []
+        return [], []
     tables = latency_tables(store)
-    endings = [find_format(each) for each in formats.split(",")]
-    for ending, render in endings:
-        texts = [f"# {table.title}\n{render(table)}" if ending == "csv" else render(table) for table in tables]
-        write_text(output / f"{NAME}.{ending}", (HEAD if ending == "md" else "") + "\n".join(texts))
-    figures: list[Path] = []
+    files: list[File] = []
+    for ending, render in map(find_format, formats.split(",")):
+        texts = [
+            f"# {one_line(table.title)}\n{render(table)}" if ending == "csv" else render(table) for table in tables
+        ]
+        text = (HEAD if ending == "md" else "") + "\n".join(texts)
+        files.append(write_file(output / f"{NAME}.{ending}", text.encode()))
     for setting, results in grouped(shown, Setting.of).items():
         scatters = read_scatters(store, results)
-        figures += _figures(setting, results, scatters, output / "figures")
+        files += _figures(setting, results, scatters, output / "figures")
         shown += [result for scatter in scatters for pair in scatter.pairs for result in pair.used]
-    note = f" and {len(figures)} figures" if figures else ""
-    print(f"wrote {output / NAME}.{{{','.join(ending for ending, _ in endings)}}}{note}")
-    return shown
+    return files, shown
 
 
 def _tables(setting: Setting, results: list[Result], store: Store) -> list[Table]:
@@ -65,14 +65,16 @@ def _tables(setting: Setting, results: list[Result], store: Store) -> list[Table
     ]
 
 
-def _figures(setting: Setting, results: list[Result], scatters: Sequence[Scatter], folder: Path) -> list[Path]:
+def _figures(setting: Setting, results: list[Result], scatters: Sequence[Scatter], folder: Path) -> list[File]:
     """``latency-<what>-<setting>.png|pdf`` of what there is."""
-    paths: list[Path] = []
+    files: list[File] = []
     if runs := memory_runs(results):
-        paths += draw_memory(setting, runs, folder / f"{NAME}-memory-{setting.slug}")
+        files += draw_memory(setting, runs, folder / f"{NAME}-memory-{setting.slug}")
     timed = [result for result in of_subjects(results, *NETWORKS) if parts_of(result)]
     for what, cases in grouped(timed, lambda r: r.conditions.get("block") or r.conditions["subject"]).items():
-        paths += draw_breakdown(setting, cases, results, folder / f"{NAME}-breakdown-{what}-{setting.slug}")
+        files += draw_breakdown(setting, cases, results, folder / plain_name(f"{NAME}-breakdown-{what}-{setting.slug}"))
     for scatter in scatters:
-        paths += draw_accuracy(setting, scatter, folder / f"{NAME}-accuracy-{scatter.dataset}-{setting.slug}")
-    return paths
+        files += draw_accuracy(
+            setting, scatter, folder / plain_name(f"{NAME}-accuracy-{scatter.dataset}-{setting.slug}")
+        )
+    return files

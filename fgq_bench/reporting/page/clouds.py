@@ -14,7 +14,7 @@ from torch import Tensor
 from fgq_bench.cards import ReportCard
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.predictions import PredictionCache
-from fgq_bench.reporting.figures.point_clouds import scaled_points, true_points
+from fgq_bench.reporting.figures.point_clouds import has_points, measured_depth, scaled_points, true_points
 from fgq_bench.reporting.figures.report_figures import FIELDS
 from fgq_bench.reporting.page.contenders import Contenders, contenders
 from fgq_bench.reporting.page.section import Section, rounded
@@ -39,10 +39,8 @@ class Clouds:
     codes: dict[str, str | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        assert self.scene.depth is not None
-        truth, depth = true_points(self.scene).reshape(-1, 3), self.scene.depth
-        measured = depth > 0 if self.scene.mask is None else self.scene.mask
-        valid = measured.flatten().nonzero()[:, 0].numpy()
+        truth = true_points(self.scene).reshape(-1, 3)
+        valid = measured_depth(self.scene).flatten().nonzero()[:, 0].numpy()
         chosen = np.random.default_rng(0).choice(valid, min(COUNT, len(valid)), replace=False)
         self.pixels = torch.from_numpy(np.sort(chosen))
         shown = truth[self.pixels]
@@ -88,9 +86,7 @@ def _scene(card: ReportCard, rows: list[Row], cache: PredictionCache) -> dict[st
     if not any(cache.get(row.runs[0].prediction_key(sequence), FIELDS) for row in rows):
         return None
     scene = run.dataset.load(sequence)
-    if scene.depth is None or scene.extrinsics is None or scene.intrinsics is None:
-        return None
-    if scene.depth.shape[-2:] != scene.images.shape[-2:]:  # scored at the stored resolution: no pixel has both
+    if not has_points(scene):
         return None
     clouds = Clouds(scene, cache)
     schemes = [_panels(group, clouds) for group in contenders(card, rows)]

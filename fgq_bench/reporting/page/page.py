@@ -9,7 +9,6 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fgq_bench.files import write_text
 from fgq_bench.predictions import PredictionCache
 from fgq_bench.reporting.latency.report import latency_tables
 from fgq_bench.reporting.latency.selection import read_latency
@@ -21,17 +20,16 @@ from fgq_bench.reporting.page.section import Section, section_or_reason
 from fgq_bench.reporting.page.tables import Report, tables_section
 from fgq_bench.reporting.published import load_published
 from fgq_bench.reporting.reports import Built
+from fgq_bench.reporting.writing import File, write_file
 from fgq_bench.results import Store
 
 SCRIPTS = ("common", "theme", "tables", "audit", "chart", "scatter", "fisher", "sensitivity", "clouds")
 LATENCY = "Measured times, memory and where time goes, each against bf16 in the same run."
 
 
-def write_page(path: Path, reports: list[Built], store: Store, cache: PredictionCache) -> None:
+def write_page(path: Path, reports: list[Built], store: Store, cache: PredictionCache) -> File:
     """Write the page; ``sensitivity``, ``fisher`` and ``fisher-validity`` are looked for beside it."""
-    text = render_page(sections_of(path.parent, reports, store, cache))
-    write_text(path, text)
-    print(f"wrote {path} ({len(text.encode()) / 1e6:.1f} MB)")
+    return write_file(path, render_page(sections_of(path.parent, reports, store, cache)).encode())
 
 
 def sections_of(folder: Path, reports: list[Built], store: Store, cache: PredictionCache) -> list[Section]:
