@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import UserError, one_line
 
 app = typer.Typer(
     name="fgq-bench",
@@ -586,5 +586,5 @@ def main() -> None:
     try:
         app()
     except (UserError, OSError) as error:  # OSError: a file that the system refuses to open
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
         sys.exit(2)
