@@ -48,7 +48,7 @@ def open_checkpoint(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
         with safe_open(path, "pt") as file:
             entries = {key: _of_slice(path, key, file.get_slice(key)) for key in file.keys()}  # noqa: SIM118
             return _unwrapped(entries), file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: the file cannot be mapped
         raise damaged(path, str(error)) from None
 
 

@@ -57,7 +57,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def damaged(path: Path, reason: str) -> UserError:
-    """The error for a file of the right kind that cannot be read."""
+    """The error for a file of the right kind that cannot be read; what the machine lacks is not the file's fault."""
+    if "allocate memory" in reason:
+        return UserError(f"{path}: too little memory to read it ({reason[:200]})")
     return UserError(f"{path}: not a readable checkpoint, perhaps truncated ({reason[:200]})")
 
 
