@@ -110,9 +110,10 @@ def watch(meet: Callable[[int], None]) -> None:
             point = state["next"]
             state["next"] += 2
             meet(point)
-            result = function(*arguments, **options)
-            meet(point + 1)
-            return result
+            try:
+                return function(*arguments, **options)
+            finally:  # an operation that fails (the folder is there already) has a point after it, too
+                meet(point + 1)
 
         return call
 
