@@ -42,12 +42,12 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    connection = (
-        HfHubHTTPError.__bases__
-    )  # the errors of the hub's HTTP client, whose name depends on the hub's version
+    # The hub's errors derive from those of its HTTP client, whose package depends on the hub's version.
+    # ValueError: no valid id, or nothing in the cache when offline.
+    failures: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError, ValueError)
     try:
         return Path(hf_hub_download(hub_id, FILES[0]))
-    except (*connection, OSError, ValueError) as error:  # ValueError: no valid id, or nothing in the cache when offline
+    except failures as error:
         reason = str(error).strip() or type(error).__name__
         raise UserError(
             f"{hub_id}: cannot be downloaded ({reason}); give --checkpoint FILE, there is no such file here"

@@ -140,7 +140,8 @@ def hub_error(kind: str, message: str) -> Exception:
 
     if kind == "cut":
         connection: type[Exception] = errors.HfHubHTTPError.__bases__[0]
-        return type("ReadTimeout", (connection,), {})(message)
+        cut: Exception = type("ReadTimeout", (connection,), {})(message)
+        return cut
     error: Exception = getattr(errors, kind).__new__(getattr(errors, kind))
     error.args = (message,)
     return error
