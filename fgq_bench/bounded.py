@@ -84,17 +84,6 @@ def _members(file: BufferedReader, limit: int) -> dict[str, bytes]:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def check_zip(path: Path) -> None:
-    """Raise ValueError where a zip archive unpacks to more than its own size, as PyTorch's, which are stored, never do.
-
-    What is no zip archive passes: its reader says what is wrong with it.
-    """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if zipfile.is_zipfile(file):
-            _undamaged(lambda: _check_sizes(zipfile.ZipFile(file), size))
-
-
 def _check_sizes(archive: zipfile.ZipFile, limit: int) -> None:
     if (total := sum(info.file_size for info in archive.infolist())) > limit:
         raise ValueError(f"an archive that unpacks to {total} bytes; at most {limit} are read")

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+LONGEST = 1000  # characters of a message
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line of at most ``LONGEST`` printable characters: names found in files may hold anything."""
+    line = " ".join(part.strip() for part in text[: 10 * LONGEST].splitlines() if part.strip())
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+
 
 class UserError(Exception):
     """A mistake in the input; the CLI prints its message without a traceback and exits with code 2."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class OutputError(UserError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -10,10 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from fgq_bench import api
 from fgq_bench.errors import UserError
+from fgq_bench.files import write_text
+from fgq_bench.models.vggt import VGGT
+from fgq_bench.quant.artifact import QuantizedModel
+from tests.faults.crashes import CUT, watch
 from tests.faults.inputs import Kind, try_inputs
 from tests.faults.mutations import JSON, flip_bit, truncate
+from tests.faults.namespaces import own_process_numbers
 from tests.faults.outcome import Row
+from tests.faults.planted import CHANGES, plant
 from tests.faults.report import to_markdown, write_report
 from tests.faults.sweep import Ended, Sweep
 
@@ -114,6 +123,52 @@ def test_every_difference_of_a_store_counts(tmp_path: Path) -> None:
     (tmp_path / ".left-over").touch()
     (tmp_path / "a.meta.json").touch()
     assert sweep.differences(tmp_path) == [".left-over differs", "a.json differs", "b.json differs"]
+
+
+def test_cut_off_at_any_file_operation_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    folder, seen = tmp_path / "store", set()
+    path = folder / "a.txt"
+    write_text(path, "old")
+    for point in itertools.count(1):
+        child = os.fork()
+        if child == 0:
+            watch(folder, point, tmp_path / "operations")
+            write_text(path, "new")
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        seen.add(path.read_text())
+        if code == 0:
+            break
+        assert code == CUT
+        path.write_text("old")
+    assert seen == {"old", "new"}
+    assert point > 3, "a temporary folder, the file in it and its rename at least"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a PID namespace")
+def test_a_namespace_hides_the_process_number_and_hands_on_the_exit_code() -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        own_process_numbers()
+        os.write(writer, str(os.getpid()).encode())
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert 1 < int(os.read(reader, 100)) < 50
+    os.close(reader)
+    os.close(writer)
+
+
+def test_planted_artefacts_state_a_hash_that_is_right(micro: VGGT, tmp_path: Path) -> None:
+    path = tmp_path / "w4a4.safetensors"
+    api.quantize(micro, "rtn", "w4a4", "aa").save(path)
+    plant(path, lambda tensors, layers: None)
+    sound = path.read_bytes()
+    assert QuantizedModel.load(path).header["scheme"] == "w4a4"
+    for change in CHANGES:
+        path.write_bytes(sound)
+        plant(path, change)
+        assert path.read_bytes() != sound, change.__name__
 
 
 def test_the_report_counts_losses(tmp_path: Path) -> None:

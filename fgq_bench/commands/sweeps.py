@@ -202,7 +202,7 @@ def _finish(outcome: Outcome, workspace: Workspace, quiet: bool) -> int:
             print_text(f"  {reason}", "yellow")
     if not quiet:
         for line in sorted({line for result in outcome.results for line in result.notes}):
-            console.print(f"copy of the data: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            print_text(f"copy of the data: {line}")
         stored, absent = len(outcome.results) - outcome.computed, len(outcome.not_applicable)
         none = f", {absent} not applicable" if absent else ""
         print_text(

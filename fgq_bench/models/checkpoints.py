@@ -1,23 +1,20 @@
-"""Checkpoints: by model name, hub id, directory, ``.safetensors`` or ``.pt``, with one-line errors."""
+"""Models by name and checkpoint, loaded for evaluation, saved, and identified by a hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fgq_bench.bounded import check_zip
 from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
+from fgq_bench.models.checkpoint_files import check_entries, open_checkpoint
+from fgq_bench.models.checkpoint_sources import resolve
 from fgq_bench.models.interface import ModelConfig, ReconstructionModel
 from fgq_bench.models.pi3 import Pi3Config
 from fgq_bench.models.precision import stored_dtypes
@@ -26,8 +23,8 @@ from fgq_bench.models.vggt import VGGTConfig
 from fgq_bench.suggest import unknown
 
 WEIGHTS = Path(__file__).parent / "weights"  # the embedded ones
-FILES = ("model.safetensors", "model.pt")
 DEEPEST = 100  # blocks that a configuration may name whatever the file holds
+LONGEST_CONFIG = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -98,81 +95,6 @@ def find_model(name: str) -> ModelSpec:
     return MODELS[name]
 
 
-def resolve(checkpoint: str) -> Path:
-    """Local file of a checkpoint given as a file, a directory or a hub id (downloaded and cached)."""
-    path = Path(checkpoint)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        for name in FILES:
-            if (path / name).is_file():
-                return path / name
-        raise UserError(f"{path}: no {' or '.join(FILES)} in this directory")
-    if path.suffix in (".safetensors", ".pt") or checkpoint.count("/") != 1:
-        raise UserError(f"{checkpoint}: no such file, directory or hub id (OWNER/NAME)")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(checkpoint, FILES[0]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{checkpoint}: cannot be downloaded ({reason}); give --checkpoint FILE") from None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A tensor of a checkpoint file, not read yet."""
-
-    shape: tuple[int, ...]
-    read: Callable[[], Tensor]
-
-
-def open_checkpoint(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Entries and metadata of a checkpoint file; raises UserError for a damaged or foreign one.
-
-    A ``.pt`` file stays mapped while its entries live: what was read of it counts as the process's memory until then,
-    though the system may take it back.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-                metadata = file.metadata() or {}
-            return {key: Entry(shape, partial(_read, path, key)) for key, shape in shapes.items()}, metadata
-        check_zip(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{path}: not a readable checkpoint, perhaps truncated ({reason})") from None
-    except Exception as error:  # pickle.UnpicklingError and its kin: anything but plain tensors
-        raise UserError(f"{path}: refused, it holds more than tensors ({type(error).__name__})") from None
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise UserError(f"{path}: not a state dict of tensors")
-    return {key: Entry(tuple(value.shape), partial(value.detach)) for key, value in loaded.items()}, {}
-
-
-def _read(path: Path, key: str) -> Tensor:
-    """One tensor of a safetensors file, opened anew: a mapping that stays open keeps every page that was read."""
-    with safe_open(path, "pt") as file:
-        tensor: Tensor = file.get_tensor(key)
-    return tensor
-
-
-def check_keys(path: Path, found: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> None:
-    """Raise UserError where ``found`` is not exactly the model's: names the first differences."""
-    missing = [key for key in expected if key not in found]
-    foreign = [key for key in found if key not in expected]
-    shapes = [key for key in expected if key in found and found[key].shape != expected[key].shape]
-    problems = [
-        f"{len(keys)} {what} (first: {keys[0]})"
-        for what, keys in (("keys missing", missing), ("unknown keys", foreign), ("shapes differ", shapes))
-        if keys
-    ]
-    if problems:
-        raise UserError(f"{path}: not a checkpoint of this model: {'; '.join(problems)}")
-
-
 def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: str = "cpu") -> AlternatingModel:
     """Load a model in evaluation mode with frozen weights, stored for the precision in which it is evaluated.
 
@@ -189,11 +111,11 @@ def load_model(name: str = "vggt-tiny", checkpoint: str | None = None, device: s
         UserError: unknown name; missing, truncated or foreign checkpoint; a weight that is not finite.
     """
     spec = find_model(name)
-    path = resolve(checkpoint or spec.checkpoint)
+    path = resolve(spec.checkpoint if checkpoint is None else checkpoint)
     entries, metadata = open_checkpoint(path)
     model = _build(_config(spec, metadata, path), len(entries), path)
     entries = {key: entry for key, entry in entries.items() if not key.startswith(model.ignored)}
-    check_keys(path, entries, model.state_dict())
+    check_entries(path, entries, model.state_dict())
     dtypes = stored_dtypes(model, spec.compute_dtype)
     state = {key: _finite(entry.read(), key, path).to(device, dtypes[key], copy=True) for key, entry in entries.items()}
     model.load_state_dict(state, assign=True)
@@ -212,20 +134,22 @@ def _config(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelConfi
     if "config" not in metadata:
         return spec.config
     try:
-        return spec.config.from_dict(json.loads(metadata["config"]))
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        raise UserError(f"{path}: not a checkpoint of {spec.name}: its configuration is another model's") from None
+        if len(metadata["config"]) > LONGEST_CONFIG:
+            raise ValueError(f"it is longer than {LONGEST_CONFIG} characters")
+        return spec.config.from_json(metadata["config"])
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not a checkpoint of {spec.name}: its configuration is another model's, or none ({error})"
+        ) from None
 
 
 def _build(config: ModelConfig, tensors: int, path: Path) -> AlternatingModel:
-    """A network of these sizes without weights; raises UserError where there is none with so few ``tensors``."""
-    try:
-        if deep := [key for key, value in config.to_dict().items() if "depth" in key and value > max(tensors, DEEPEST)]:
-            raise ValueError(f"{deep[0]} is larger than the number of tensors")  # before it takes hours
-        with torch.device("meta"):
-            return config.build()
-    except Exception as error:  # whatever layers make of sizes that are none
-        raise UserError(f"{path}: its configuration describes no model ({type(error).__name__}: {error})") from None
+    """A network of these sizes without weights; raises UserError where it would have more blocks than ``tensors``."""
+    for key, value in config.to_dict().items():
+        if "depth" in key and value > max(tensors, DEEPEST):  # before it takes hours
+            raise UserError(f"{path}: its configuration describes no model: {key} is larger than the number of tensors")
+    with torch.device("meta"):
+        return config.build()
 
 
 def save_model(model: ReconstructionModel, path: Path, dtype: torch.dtype = torch.float16) -> None:

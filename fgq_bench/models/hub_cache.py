@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.checkpoints import FILES
+from fgq_bench.models.checkpoint_sources import FILES, is_hub_id
 
 
 def find_locally(checkpoint: str) -> str:
     """``checkpoint`` as a path: of a hub id what was downloaded before; raises UserError where nothing was."""
-    if Path(checkpoint).exists() or checkpoint.count("/") != 1:
+    if Path(checkpoint).exists() or not is_hub_id(checkpoint):
         return checkpoint
     from huggingface_hub import try_to_load_from_cache
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ROLES = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # linears of a transformer block
 TOKEN_TYPES = ("camera", "register", "patch")
+Count = Annotated[int, pydantic.Field(ge=0, le=2**14)]  # of a configuration: ten times what any model has
+Size = Annotated[int, pydantic.Field(ge=1, le=2**14)]
 
 
 State = Any  # a forward pass between two stages: each model's own, immutable
@@ -67,13 +69,18 @@ def token_types(camera: int, registers: int, total: int, device: torch.device) -
 
 
 class ModelConfig(ABC):
-    """Sizes of a model: every family of networks has a frozen dataclass of plain values and tuples, with these fields."""
+    """Sizes of a model: every family of networks has a frozen dataclass of plain values and tuples, with these fields.
 
-    dim: int  # width of the alternating blocks
-    patch: int  # pixels
-    registers: int  # per frame
-    layer_scale: float  # initial value
-    image_size: int  # pixels, of a square image as in training
+    ``__post_init__`` of a family raises ValueError where sizes do not fit together.
+    """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = {"extra": "forbid"}
+
+    dim: Size  # width of the alternating blocks
+    patch: Size  # pixels
+    registers: Count  # per frame
+    layer_scale: pydantic.FiniteFloat  # initial value
+    image_size: Size  # pixels, of a square image as in training
 
     @property
     @abstractmethod
@@ -89,10 +96,19 @@ class ModelConfig(ABC):
         return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Inverse of ``to_dict``; raises TypeError on an unknown key."""
-        make: Callable[..., Self] = cls
-        return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    def from_json(cls, text: str) -> Self:
+        """The configuration whose ``to_dict`` is ``text`` in JSON; raises ValueError that names the first wrong key."""
+        try:
+            return pydantic.TypeAdapter(cls).validate_json(text, strict=True)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])) from None
+
+
+def check_multiple(key: str, channels: int, divisor: int) -> None:
+    """Raise ValueError where the ``channels`` that the configuration's ``key`` splits are no multiple of ``divisor``."""
+    if channels % divisor:
+        raise ValueError(f"{key}: {channels} channels are no multiple of {divisor}")
 
 
 class ReconstructionModel(nn.Module, ABC):

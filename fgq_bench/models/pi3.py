@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from pydantic import FiniteFloat
 from torch import Tensor, nn
 
 from fgq_bench.models.alternating import Alternating, AlternatingModel, NamedBlock, Pass
-from fgq_bench.models.interface import ROLES, ModelConfig, Step
+from fgq_bench.models.interface import ROLES, Count, ModelConfig, Size, Step, check_multiple
 from fgq_bench.models.layers import Block, at_least_float32
 from fgq_bench.models.pi3_heads import ExpertDecoder, PixelHead, PoseHead
 from fgq_bench.models.pi3_outputs import Reconstruction, activate_local
@@ -25,19 +26,24 @@ class Pi3Config(ModelConfig):
     with heads as wide as the trunk's: their positions are the same.
     """
 
-    dim: int = 1024
-    heads: int = 16
-    depth: int = 18
-    registers: int = 5
-    patch: int = 14
-    vit_depth: int = 24
-    vit_heads: int = 16
-    vit_grid: int = 37
-    expert_dim: int = 1024
-    expert_depth: int = 5
-    camera_dim: int = 512
-    layer_scale: float = 0.01
-    image_size: int = 518
+    dim: Size = 1024
+    heads: Size = 16
+    depth: Size = 18
+    registers: Count = 5
+    patch: Size = 14
+    vit_depth: Count = 24
+    vit_heads: Size = 16
+    vit_grid: Size = 37
+    expert_dim: Size = 1024
+    expert_depth: Count = 5
+    camera_dim: Size = 512
+    layer_scale: FiniteFloat = 0.01
+    image_size: Size = 518
+
+    def __post_init__(self) -> None:
+        check_multiple("heads", self.dim, 4 * self.heads)  # rotary_2d needs a multiple of 4 per head
+        check_multiple("vit_heads", self.dim, self.vit_heads)
+        check_multiple("expert_dim", self.expert_dim, self.dim // self.heads)
 
     @property
     def special_tokens(self) -> int:

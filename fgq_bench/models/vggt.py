@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from pydantic import FiniteFloat
 from torch import Tensor
 
 from fgq_bench.models.aggregator import Aggregator
 from fgq_bench.models.alternating import AlternatingModel, Pass
 from fgq_bench.models.camera_head import CameraHead
 from fgq_bench.models.dpt_head import DPTHead
-from fgq_bench.models.interface import ROLES, ModelConfig, Step, token_types
+from fgq_bench.models.interface import ROLES, Count, ModelConfig, Size, Step, check_multiple, token_types
 from fgq_bench.models.layers import at_least_float32
 from fgq_bench.models.predictions import Predictions
 from fgq_bench.models.vit import VisionTransformer
@@ -26,21 +27,31 @@ class VGGTConfig(ModelConfig):
     the last one.
     """
 
-    dim: int = 1024
-    heads: int = 16
-    depth: int = 24
-    registers: int = 4
-    patch: int = 14
-    vit_depth: int = 24
-    vit_heads: int = 16
-    vit_grid: int = 37
-    camera_depth: int = 4
-    camera_heads: int = 16
-    dpt_features: int = 256
-    dpt_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
-    dpt_levels: tuple[int, int, int, int] = (4, 11, 17, 23)
-    layer_scale: float = 0.01
-    image_size: int = 518
+    dim: Size = 1024
+    heads: Size = 16
+    depth: Size = 24
+    registers: Count = 4
+    patch: Size = 14
+    vit_depth: Count = 24
+    vit_heads: Size = 16
+    vit_grid: Size = 37
+    camera_depth: Count = 4
+    camera_heads: Size = 16
+    dpt_features: Size = 256
+    dpt_channels: tuple[Size, Size, Size, Size] = (256, 512, 1024, 1024)
+    dpt_levels: tuple[Count, Count, Count, Count] = (4, 11, 17, 23)
+    layer_scale: FiniteFloat = 0.01
+    image_size: Size = 518
+
+    def __post_init__(self) -> None:
+        check_multiple("heads", self.dim, 4 * self.heads)  # rotary_2d needs a multiple of 4 per head
+        check_multiple("vit_heads", self.dim, self.vit_heads)
+        check_multiple("camera_heads", 2 * self.dim, self.camera_heads)
+        check_multiple("dpt_features", self.dpt_features, 8)  # position_map needs a multiple of 4, once of the half
+        for channels in self.dpt_channels:
+            check_multiple("dpt_channels", channels, 4)
+        if max(self.dpt_levels) >= self.depth:
+            raise ValueError(f"dpt_levels: there are only {self.depth} levels, counted from 0")
 
     @property
     def special_tokens(self) -> int:

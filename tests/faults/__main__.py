@@ -1,8 +1,9 @@
 """The fault campaign: ``python -m tests.faults --rounds N --seed S -o REPORT``.
 
-Sweeps are killed, cut off at every file operation, run side by side, starved of disk and misled about time; every kind of file is damaged. Nothing may be
-lost: no stored result, no byte of difference, no traceback, no damaged file taken for a sound one. Exit code 1 if so.
-The numbers of kills and of bad inputs follow ``--rounds``; the others are fewer. Run it from the repository's root.
+Sweeps are killed (at random and at every file operation), run side by side, in containers, starved of disk and misled
+about time; every kind of file is damaged, planted, or a pipe. Nothing may be lost: no stored result, no byte of
+difference, no traceback, no damaged file taken for a sound one. Exit code 1 if so. The numbers of kills, crash points
+and bad inputs follow ``--rounds``; the others are fewer. Run it from the repository's root.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,14 +24,22 @@ from tests.faults.cells import failing_cells
 from tests.faults.crashes import crashes
 from tests.faults.damage import damaged_stores
 from tests.faults.disks import disks
+from tests.faults.dots import dots
 from tests.faults.inputs import try_inputs
 from tests.faults.interruptions import clocks, kills, runners
 from tests.faults.kinds import all_kinds
+from tests.faults.namespaces import namespaces
 from tests.faults.outcome import Row
+from tests.faults.pages import empty_pages
+from tests.faults.pipes import pipes
+from tests.faults.planted import planted
 from tests.faults.report import write_report
 from tests.faults.sweep import Sweep
 
-PARTS = ("kills", "crashes", "runners", "disks", "clocks", "cells", "damage", "inputs")
+PARTS = (
+    "kills", "crashes", "runners", "namespaces", "disks", "clocks", "cells", "damage", "planted", "dots", "pipes", "pages",
+    "inputs",
+)  # fmt: skip
 
 
 def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int) -> list[Row]:
@@ -38,25 +48,32 @@ def campaign(sweep: Sweep, parts: list[str], rounds: int, inputs: int, seed: int
     for part in parts:
         print(f"{part} ...", file=sys.stderr, flush=True)
         rng = random.Random(f"{seed} {part}")
-        if part == "kills":
-            rows.append(kills(sweep, rounds, rng))
-        elif part == "crashes":
-            rows += crashes(sweep, rounds)
-        elif part == "runners":
-            rows += [runners(sweep, count, few, rng) for count in (2, 4)]
-        elif part == "disks":
-            rows += disks(sweep, few, rng)
-        elif part == "clocks":
-            rows.append(clocks(sweep, few, rng))
-        elif part == "cells":
-            rows += failing_cells(sweep)
-        elif part == "damage":
-            rows += damaged_stores(sweep, few, rng)
-        else:
+        if part == "inputs":
             torch.set_num_threads(1)
             kinds = all_kinds(sweep.folder / "inputs", sweep.manifest)
             rows += [try_inputs(kind, -(-inputs // len(kinds)), seed) for kind in kinds]
+        else:
+            rows += _on_sweeps(part, sweep, rounds, few, rng)
     return rows
+
+
+def _on_sweeps(part: str, sweep: Sweep, rounds: int, few: int, rng: random.Random) -> list[Row]:
+    """The rows of a part that is done to the sweep."""
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "kills": lambda: [kills(sweep, rounds, rng)],
+        "crashes": lambda: crashes(sweep, rounds),
+        "runners": lambda: [runners(sweep, count, few, rng) for count in (2, 4)],
+        "namespaces": lambda: [namespaces(sweep, few, rng)],
+        "disks": lambda: disks(sweep, few, rng),
+        "clocks": lambda: [clocks(sweep, few, rng)],
+        "cells": lambda: failing_cells(sweep),
+        "damage": lambda: damaged_stores(sweep, few, rng),
+        "planted": lambda: planted(sweep),
+        "dots": lambda: dots(sweep),
+        "pipes": lambda: pipes(sweep),
+        "pages": lambda: empty_pages(sweep),
+    }
+    return parts[part]()
 
 
 def main() -> int:

@@ -66,14 +66,14 @@ def _crash(folder: Path, command: list[str], rounds: int) -> Row:
 
     row = Row(f"{command[0]} ends at a file operation", "the same command again: the undisturbed tree, file by file")
     counted = place / "operations"
-    undisturbed = run("whole", lambda: _watch(place / "whole", 0, counted))
+    undisturbed = run("whole", lambda: watch(place / "whole", 0, counted))
     if undisturbed.code:
         row.lost.append(f"the undisturbed command fails: {undisturbed.text}")
         return row
     expected, total = contents(place / "whole"), counted.stat().st_size
     points = sorted({1 + round(number * (total - 1) / max(1, rounds - 1)) for number in range(rounds)})
     for point in points:
-        cut = run("cut", lambda point=point: _watch(place / "cut", point, place / "ignored"))  # type: ignore[misc]
+        cut = run("cut", lambda point=point: watch(place / "cut", point, place / "ignored"))  # type: ignore[misc]
         again = run("cut", lambda: None)
         problems = again.problems or ([f"exit code {again.code}: {again.text[-200:]}"] if again.code else [])
         problems += [] if cut.code == CUT else [f"exit code {cut.code} where it should have ended: {cut.text[-200:]}"]
@@ -86,7 +86,7 @@ def _crash(folder: Path, command: list[str], rounds: int) -> Row:
     return row
 
 
-def _watch(output: Path, point: int, counted: Path) -> None:
+def watch(output: Path, point: int, counted: Path) -> None:
     """End this process before operation number ``point`` below ``output``; ``counted`` gets a byte for each before it."""
     handle = os.open(counted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     seen = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.faults.outcome import Row
-from tests.faults.sweep import Sweep, unreadable
+from tests.faults.sweep import Sweep, nothing, unreadable
 
 KILLED = -9
 YEARS = 365.25 * 24 * 3600.0  # s
@@ -33,12 +33,14 @@ def kills(sweep: Sweep, rounds: int, rng: random.Random) -> Row:
     return row
 
 
-def runners(sweep: Sweep, count: int, rounds: int, rng: random.Random) -> Row:
-    """``count`` runners on one store at once; in every other round one of them is killed."""
+def runners(
+    sweep: Sweep, count: int, rounds: int, rng: random.Random, prepare: Callable[[], None] = nothing
+) -> Row:  # fmt: skip
+    """``count`` runners on one store at once, each prepared; in every other round one of them is killed."""
     row = Row(f"{count} runners on one store", "no clash; the store is the undisturbed one")
     for number in range(rounds):
         output = sweep.folder / f"{count}-runners"
-        children = [sweep.start(output) for _ in range(count)]
+        children = [sweep.start(output, prepare=prepare) for _ in range(count)]
         first = children[0].kill_after(rng.uniform(0, 1) * sweep.seconds) if number % 2 else children[0].wait()
         ended = [first, *(child.wait() for child in children[1:])]
         problems = [problem for each in ended if each.code != KILLED for problem in each.problems]

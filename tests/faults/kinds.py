@@ -19,6 +19,7 @@ from fgq_bench.loaders.base import open_dataset
 from fgq_bench.loaders.frames import choose_frames, read_pinned, write_pinned
 from fgq_bench.loaders.reading import read_picture
 from fgq_bench.loaders.setting import Setting
+from fgq_bench.models.checkpoint_files import check_entries, open_checkpoint
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model
 from fgq_bench.models.vggt import VGGT, VGGTConfig
 from fgq_bench.predictions import PredictionCache
@@ -81,10 +82,8 @@ def _checkpoints(folder: Path, model: VGGT) -> list[Kind]:
         def read(path: Path = path, small: bool = small) -> Any:
             if small:
                 return model_hash(load_model("vggt-tiny", str(path)))
-            from fgq_bench.models.checkpoints import check_keys, open_checkpoint
-
             entries, _ = open_checkpoint(path)
-            check_keys(path, entries, model.state_dict())
+            check_entries(path, entries, model.state_dict())
             return _numbers({name: entry.read() for name, entry in entries.items()})
 
         kinds.append(Kind(f"checkpoint ({path.suffix})", path, read, mutations, keyed=True))

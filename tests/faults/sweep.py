@@ -105,11 +105,17 @@ class Sweep:
         prepare: Callable[[], None] = nothing,
     ) -> Child:  # fmt: skip
         """Start it on ``output``, with further ``methods`` and ``options``; ``prepare`` runs in the new process first."""
-        log = self.folder / f"{output.name}-{time.monotonic_ns()}.log"
-        arguments = ["run", "-m", "fp", "-m", "rtn", "-m", "gptq", "-b", "w4a4", "-d", "procedural-rooms", "-t", "pose", "-t", "depth", "-t", "agreement", "--limit", "2"]  # fmt: skip
-        arguments += ["--calibration", str(self.manifest), "--output", str(output), "--json"]
-        arguments += [*(text for method in methods for text in ("-m", method)), *options]
-        return fork(arguments, log, prepare)
+        further = [text for method in methods for text in ("-m", method)]
+        return self.command(["run", *self.arguments(output), *further, *options], prepare)
+
+    def arguments(self, output: Path) -> list[str]:
+        """The options of ``run`` that make the sweep on ``output``."""
+        cells = ["-m", "fp", "-m", "rtn", "-m", "gptq", "-b", "w4a4", "-d", "procedural-rooms", "-t", "pose", "-t", "depth", "-t", "agreement", "--limit", "2"]  # fmt: skip
+        return [*cells, "--calibration", str(self.manifest), "--output", str(output), "--json"]
+
+    def command(self, arguments: Sequence[str], prepare: Callable[[], None] = nothing) -> Child:
+        """Start any command line in a process of its own."""
+        return fork(list(arguments), self.folder / f"{time.monotonic_ns()}.log", prepare)
 
     def differences(self, output: Path) -> list[str]:
         """What is not as after the undisturbed sweep, one line each: results, artefacts, caches, left-over files."""

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fgq_bench.bounded import check_zip
 from fgq_bench.errors import UserError
+from fgq_bench.files import write_atomically
 from fgq_bench.loaders.procedural_scene import SceneArrays
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
+from fgq_bench.models.pickled import load_pickled
 from fgq_bench.models.training.batches import Batch, make_batch
 from fgq_bench.models.training.drawing import draw_ahead
 from fgq_bench.models.training.gradients import Gradients
@@ -114,18 +114,15 @@ class Trainer:
             "recipe": [asdict(phase) for phase in self.recipe],
             "seed": self.seed,
         }
-        temporary = self.folder / "checkpoint.pt.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+        write_atomically(self.folder / "checkpoint.pt", lambda temporary: torch.save(state, temporary))
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint if there is one."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
+        state = load_pickled(path, self.device)
         try:
-            check_zip(path)
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             self.step = int(state["step"])
             for name in ("model", "objective", "average", "muon", "adam"):
                 getattr(self, name).load_state_dict(state[name])
