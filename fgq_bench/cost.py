@@ -8,7 +8,6 @@ the code that trains. Not counted: starting Python, loading the model, opening t
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from fgq_bench.processes import in_fresh_process
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method
 from fgq_bench.results import Result, content_key
+from fgq_bench.scratch import scratch_folder
 
 ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
 CLIPS, STATISTICS, COMPILATION, METHOD = "clips", "statistics", "compilation", "method"
@@ -172,5 +172,5 @@ def measure(asked: Quantization, folder: Path) -> Metrics:
 
 def measure_from_scratch(asked: Quantization) -> Metrics:
     """``measure`` in a fresh process with an empty folder, which goes when it is done."""
-    with tempfile.TemporaryDirectory(prefix="fgq-bench-") as folder:
-        return in_fresh_process(measure, asked, Path(folder))
+    with scratch_folder() as folder:
+        return in_fresh_process(measure, asked, folder)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.predictions import Predictions
+from fgq_bench.scratch import scratch_folder
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
 VERSION = 1  # raised when what is kept changes meaning
@@ -52,9 +52,9 @@ class Calibration:
         """Where this model's tensors on this manifest are kept."""
         if self._folder is not None:
             return self._folder / self.key
-        folder = tempfile.mkdtemp(prefix="fgq-bench-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        scratch = ExitStack()
+        weakref.finalize(self, scratch.close)
+        return scratch.enter_context(scratch_folder())
 
     def stages(self, cross_frame: bool = True) -> Iterator[Stage]:
         """A fresh streamed pass over the float model; ``cross_frame``: see ``stream``."""

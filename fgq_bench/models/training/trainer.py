@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
+from fgq_bench.files import write_atomically
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Block
 from fgq_bench.models.training.batches import Batch, draw_batch, make_batch
@@ -98,9 +99,7 @@ class Trainer:
             "recipe": [asdict(phase) for phase in self.recipe],
             "seed": self.seed,
         }
-        temporary = self.folder / "checkpoint.pt.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+        write_atomically(self.folder / "checkpoint.pt", lambda temporary: torch.save(state, temporary))
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint if there is one."""
