@@ -11,14 +11,16 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
+from fgq_bench.seeds import LARGEST_SEED
 from fgq_bench.suggest import unknown
 
+Seed = Annotated[int, pydantic.Field(ge=0, le=LARGEST_SEED)]
 Scalar = bool | int | pydantic.FiniteFloat | str
 
 
@@ -79,7 +81,7 @@ class ProtocolEntry(pydantic.BaseModel):
     tasks: list[str] = []  # none: to calibrate on
     frames: Literal["random", "stride", "first", "each", "all"]  # see loaders/frames.py
     count: int | None = None  # random, first: frames of a sequence
-    seed: int | None = None  # random
+    seed: Seed | None = None  # random
     stride: int | None = None  # stride
     at_most_half: bool = False  # stride: at most half the sequence's length
     minimum: int = 1  # sequences with fewer frames are left out
@@ -129,7 +131,7 @@ class ReportChanges(pydantic.BaseModel):
     scope: str | None = None
     calibration: str | None = None
     sequences: int | None = None
-    seeds: list[int] | None = None
+    seeds: list[Seed] | None = None
     beside: dict[str, str] = {}  # none: each published data set is itself
     words: dict[str, str] = {}
 
@@ -151,7 +153,7 @@ class ReportCard(Card):
     columns: list[str] = []  # "task.metric"
     protocol: str | None = None  # of data sets in files; None: each one's own
     calibration: str | None = None  # manifest of rows without @CALIBRATION; None: the model's own
-    seeds: list[int] = [0]
+    seeds: list[Seed] = [0]
     sequences: int | None = None  # only the first ones of each data set; None: all
     backend: str = "reference"
     pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from fgq_bench.errors import UserError
+from fgq_bench.errors import UserError, first_line, lacks_memory
+from fgq_bench.processes import end_in_order, wait_passively
+from fgq_bench.seeds import LARGEST_SEED
 
 app = typer.Typer(
     name="fgq-bench",
@@ -31,7 +34,9 @@ Roots = Annotated[list[str] | None, typer.Option("--root", help="DATASET=PATH; r
 Protocol = Annotated[str | None, typer.Option(help="See `fgq-bench list protocols` (default: the data set's own).")]
 Scopes = Annotated[list[str], typer.Option("--scope", help="aa, aa+camera, aa+dino or all; repeatable.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.")]
-Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.")]
+SEEDS: dict[str, Any] = {"min": 0, "max": LARGEST_SEED}  # what every generator takes
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", **SEEDS)]
+Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.", **SEEDS)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequences of each data set.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
@@ -286,7 +291,7 @@ def quantize(
     checkpoint: Checkpoint = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
     set_: Overrides = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     calibration: Calibration = None,
     root: Roots = None,
     shared: Shared = _RUNS / "cache" / "calibration",
@@ -330,7 +335,7 @@ def manifest(
     sampler: Annotated[str, typer.Option(help="random, filtered, clustered or nfds.")] = "random",
     sequences: Annotated[int, typer.Option(min=1, help="Clips in all; random: in equal shares from the sets.")] = 64,
     frames: Annotated[int, typer.Option(min=1, help="Frames per clip.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler.", **SEEDS)] = 42,
     filter_: Annotated[str | None, typer.Option("--filter", help="zscore (default) or iqr.")] = None,
     share: Annotated[float | None, typer.Option(help="Of the candidates, what zscore discards (default 0.2).")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="The share is what is kept.")] = False,
@@ -402,7 +407,7 @@ def fisher(
     checkpoint: Checkpoint = None,
     calibration: Calibration = None,
     root: Roots = None,
-    seed: Annotated[int, typer.Option(help="Seed of probes and jitter.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of probes and jitter.", **SEEDS)] = 0,
     shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
@@ -445,7 +450,7 @@ def fisher_validity(
     root: Roots = None,
     clips: Annotated[int, typer.Option(min=2, help="To measure damage on: the data sets' first sequences.")] = 16,
     channels: Annotated[int, typer.Option(min=8, help="To disturb in each block, drawn at random.")] = 48,
-    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.")] = [0, 1, 2],  # noqa: B006
+    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.", **SEEDS)] = [0, 1, 2],  # noqa: B006
     shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
@@ -462,7 +467,7 @@ def train_tiny(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint, curves and weights.")],
     model: Annotated[str, typer.Option(help="vggt-tiny or pi3-tiny.")] = "vggt-tiny",
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of weights and scenes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and scenes.", **SEEDS)] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after N steps of the recipe (default: all).")] = None,
 ) -> None:
     """Train an embedded model on procedural scenes; continues from OUTPUT's checkpoint if there is one."""
@@ -522,7 +527,7 @@ def cost(
     model: Model = "vggt-tiny",
     checkpoint: Checkpoint = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     calibration: Calibration = None,
     root: Roots = None,
     device: Device = "cpu",
@@ -553,7 +558,7 @@ def parity(
     root: Roots = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
     set_: Overrides = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     limit: Annotated[int, typer.Option(min=1, help="The first N sequences.")] = 8,
     device: Device = "cpu",
     calibration: Calibration = None,
@@ -582,9 +587,18 @@ def doctor(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback; ^C ends with 130."""
+    wait_passively()
+    signal.signal(signal.SIGTERM, end_in_order)
     try:
         app()
     except (UserError, OSError) as error:  # OSError: a file that the system refuses to open
         sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        sys.stderr.write(f"error: not enough memory: {first_line(error)}\n")
         sys.exit(2)

@@ -15,6 +15,7 @@ from fgq_bench.files import is_file_name, json_text, write_json, write_text
 
 SCHEMA = 1
 DIGEST = "sha256"  # of a result's file, in the file beside it
+COMPUTED_ON = "computed_on"  # there, too: ``numerics.computed_on``
 _log = logging.getLogger(__name__)
 
 
@@ -108,7 +109,7 @@ class Store:
             _check(result, path)
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise UserError(f"{path}: not a result file ({error}); delete it and run again") from None
-        if _stated_digest(path) not in (None, hashlib.sha256(content).hexdigest()):
+        if noted_beside(path, DIGEST) not in (None, hashlib.sha256(content).hexdigest()):
             raise UserError(f"{path}: damaged, its content is not what was stored; delete it and run again")
         return result
 
@@ -134,6 +135,11 @@ class Store:
         write_json(path.with_suffix(".meta.json"), {**meta, DIGEST: hashlib.sha256(content.encode()).hexdigest()})
         write_text(path, content)
 
+    def computed_on(self, result: Result) -> dict[str, Any] | None:
+        """What a stored result was computed on (``numerics.computed_on``); None where that is not noted beside it."""
+        found = noted_beside(self.root / result.path(), COMPUTED_ON)
+        return found if isinstance(found, dict) else None
+
     def all(self) -> list[Result]:
         """Every stored result in path order."""
         paths = sorted(self.root.rglob("*.json"))
@@ -157,10 +163,9 @@ def _check(result: Result, path: Path) -> None:
         raise ValueError(f"its name should be {result.path().name}")
 
 
-def _stated_digest(path: Path) -> str | None:
-    """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
+def noted_beside(path: Path, key: str) -> object:
+    """What is noted beside a result or an artefact; None where nothing is (a store that was copied without)."""
     try:
-        meta = json.loads(path.with_suffix(".meta.json").read_text(encoding="utf-8"))
-        return str(meta[DIGEST])
+        return json.loads(path.with_suffix(".meta.json").read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

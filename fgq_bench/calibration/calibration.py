@@ -17,6 +17,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.predictions import Predictions
+from fgq_bench.numerics import same_numerics
 from fgq_bench.scratch import scratch_folder
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
@@ -96,11 +97,12 @@ class Calibration:
         for key, value in tensors.items():
             if value.isnan().any():
                 raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
-        save_tensors(self._path(name), tensors, self._identity(name))
+        save_tensors(self._path(name), tensors, self._identity(name), same_numerics(self.model.device))
 
     def holds(self, name: str) -> bool:
-        """Whether ``keep`` has stored ``name``; a damaged or foreign file counts as absent."""
-        if name not in self._sound and load_tensors(self._path(name), self._identity(name)) is not None:
+        """Whether ``keep`` has stored ``name`` on a machine like this; a damaged or foreign file counts as absent."""
+        here = same_numerics(self.model.device)
+        if name not in self._sound and load_tensors(self._path(name), self._identity(name), here) is not None:
             self._sound.add(name)
         return name in self._sound
 

@@ -20,7 +20,7 @@ from fgq_bench.reporting.page.page import write_page
 from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports, root_options
 from fgq_bench.reporting.tables import Table
-from fgq_bench.results import Result, Store
+from fgq_bench.results import COMPUTED_ON, Result, Store
 
 
 def render(
@@ -68,7 +68,7 @@ def render(
         used += write_latency_report(store, output, formats) if measured else []
         used += read_costs(store)
         if not results.resolve().is_relative_to(output.resolve()):
-            copy_results(used, output)
+            copy_results(used, store, output)
     if page is not None:
         write_page(page, reports, store, cache)
     if fill is not None or output is not None or page is not None:
@@ -150,10 +150,17 @@ def write_reports(
     return shown
 
 
-def copy_results(results: list[Result], output: Path) -> None:
-    """Write the results that the reports show to ``output``/results, so that the folder stands for itself."""
+def copy_results(results: list[Result], store: Store, output: Path) -> None:
+    """Write the results that the reports show to ``output``/results, so that the folder stands for itself.
+
+    What they were computed on goes along where ``store`` has noted it: captions name it.
+    """
     for result in results:
-        write_json(output / "results" / result.path(), result.values())
+        about = store.computed_on(result)
+        if about is None:
+            write_json(output / "results" / result.path(), result.values())
+        else:
+            Store(output / "results").put(result, {COMPUTED_ON: about})
 
 
 def _write_if_changed(path: Path, text: str) -> bool:

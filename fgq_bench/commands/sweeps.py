@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -115,7 +116,8 @@ def execute(
         try:
             return Sweep(workspace, overwrite, on_bad_data, executor.perform).execute(runs, advance)
         except KeyboardInterrupt:
-            raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
+            sys.stderr.write("interrupted; finished cells are stored: run the same command to go on\n")
+            raise
 
 
 def _planning_device(device: str, choice: Choice) -> str:

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fgq_bench.errors import UserError
+from fgq_bench.environment import check_compile_cache
+from fgq_bench.errors import UserError, lacks_memory
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.interface import ModelConfig, ReconstructionModel
 from fgq_bench.models.pi3 import Pi3Config
@@ -220,9 +221,14 @@ def _build(config: ModelConfig, tensors: int, path: Path) -> AlternatingModel:
     try:
         if deep := [key for key, value in config.to_dict().items() if "depth" in key and value > max(tensors, DEEPEST)]:
             raise ValueError(f"{deep[0]} is larger than the number of tensors")  # before it takes hours
+        check_compile_cache()  # torch imports its compiler to make weights
         with torch.device("meta"):
             return config.build()
+    except UserError:
+        raise
     except Exception as error:  # whatever layers make of sizes that are none
+        if lacks_memory(error):
+            raise
         raise UserError(f"{path}: its configuration describes no model ({type(error).__name__}: {error})") from None
 
 

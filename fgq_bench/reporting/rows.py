@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fgq_bench.cards import Scalar
 from fgq_bench.errors import UserError
 from fgq_bench.registry import parse_overrides
+from fgq_bench.seeds import check_seed
 
 _FORM = "'METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]' (a value is a number, true, false or text)"
 _SEED = "seed="
@@ -48,7 +49,8 @@ class RowText:
 
     def seeds(self, default: list[int]) -> list[int]:
         """The row's own seed, else ``default``."""
-        return [int(option.removeprefix(_SEED)) for option in self.options if option.startswith(_SEED)] or default
+        own = [option.removeprefix(_SEED) for option in self.options if option.startswith(_SEED)]
+        return [check_seed(int(text)) for text in own] or default
 
     @property
     def label(self) -> str:

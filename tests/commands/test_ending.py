@@ -1,0 +1,122 @@
+"""How commands end: 130 after ^C wherever it comes, one line for what the machine lacks, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fgq_bench import cli
+from fgq_bench.errors import UserError, lacks_memory
+from fgq_bench.models import checkpoints
+from fgq_bench.models.checkpoints import load_model
+from fgq_bench.models.vggt import VGGTConfig
+
+COMMANDS = {
+    "run": ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms"],
+    "several workers": ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms", "--workers", "2"],
+    "cost": ["cost", "-m", "flatquant", "-b", "w4a4"],
+    "latency": ["latency", "--model", "vggt-tiny", "--scope", "aa"],
+}
+
+
+def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
+    """A command with a process group and a folder for temporary files of its own."""
+    variables = {**os.environ, "TMPDIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder.parent / "compiled")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fgq_bench", *arguments, "-o", str(folder.parent / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("wait", [0.3, 3.0], ids=["while it starts", "while it works"])
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_interrupted_is_130_without_a_traceback(tmp_path: Path, arguments: list[str], wait: float) -> None:
+    """^C goes to the whole group, as a terminal sends it."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process = started(folder, arguments)
+    time.sleep(wait)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert process.returncode == 130, err
+    assert not list(folder.iterdir())
+
+
+def test_a_sweep_that_is_interrupted_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fgq_bench.runner.Sweep.execute", interrupt)
+    monkeypatch.setattr(sys, "argv", ["fgq-bench", *COMMANDS["run"], "--limit", "1", "-o", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("arguments", [["list", "tasks"], ["--help"], ["show", "rtn"]])
+def test_without_docstrings_and_assertions(arguments: list[str]) -> None:
+    """``python -OO``."""
+    done = subprocess.run([sys.executable, "-OO", "-m", "fgq_bench", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["run", "cost"])
+@pytest.mark.parametrize("seed", [str(2**70), str(2**63), "-1"])
+def test_a_seed_that_no_generator_takes_is_refused(
+    command: str, seed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fgq-bench", *COMMANDS[command], "--seed", seed])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "Invalid value for '--seed'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_too_little_memory_is_not_the_checkpoints_fault(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: VGGTConfig) -> None:
+        raise error
+
+    monkeypatch.setattr(VGGTConfig, "build", fail)
+    monkeypatch.setattr(sys, "argv", ["fgq-bench", *COMMANDS["run"], "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory: ")
+    assert lacks_memory(error)
+
+
+def test_an_unwritable_compile_cache_is_not_the_checkpoints_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="TORCHINDUCTOR_CACHE_DIR"):
+        load_model("vggt-tiny")
+    assert checkpoints.lacks_memory(OSError("x")) is False
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given: str | None, policy: str) -> None:
+    """OpenMP itself says so, which reads the variable when torch loads it."""
+    code = (
+        "import sys; sys.argv = ['fgq-bench', 'doctor', '--json']\n"
+        "from fgq_bench import cli\n"
+        "assert 'torch' not in sys.modules\n"
+        "cli.main()"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    variables |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if given is None else {"OMP_WAIT_POLICY": given})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables)
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
