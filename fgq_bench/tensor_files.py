@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fgq_bench.files import write_atomically
 
-DIGEST, COMPUTED_ON = "sha256", "computed_on"
+DIGEST = "sha256"  # the only key: safetensors writes several in any order, and equal tensors are to be equal files
 
 
 def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str) -> str:
@@ -33,9 +33,7 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str) -> str:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: str, computed_on: str | None = None) -> None:
     """Write ``tensors`` atomically under the name ``about``, with what they were computed on; raises OutputError."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    metadata = {DIGEST: tensors_digest(sorted(plain.items()), about)}
-    if computed_on is not None:
-        metadata[COMPUTED_ON] = computed_on
+    metadata = {DIGEST: f"{tensors_digest(sorted(plain.items()), about)} {computed_on or ''}".strip()}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
@@ -54,6 +52,7 @@ def load_tensors(path: Path, about: str, computed_on: str | None = None) -> dict
         return None
     if metadata is None:
         return tensors
-    if metadata.get(DIGEST) != tensors_digest(tensors.items(), about):
+    digest, _, noted = metadata.get(DIGEST, "").partition(" ")
+    if digest != tensors_digest(tensors.items(), about):
         return None
-    return tensors if computed_on in (None, metadata.get(COMPUTED_ON, computed_on)) else None
+    return tensors if computed_on is None or noted in ("", computed_on) else None

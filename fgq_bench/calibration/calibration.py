@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fgq_bench.calibration.manifest import CalibrationClips
+from fgq_bench.calibration.resumption import PassKeeper, resumed
 from fgq_bench.calibration.statistics import LinearStatistics, collect
 from fgq_bench.calibration.stream import Stage, stream
 from fgq_bench.errors import UserError
@@ -77,20 +78,25 @@ class Calibration:
     ) -> None:
         """Capture the statistics of all ``targets`` that are not stored, in one pass that ends with the last of them.
 
+        A pass that was killed goes on where it was.
+
         ``advance(stage)`` is told of every stage that is done; ``patches_only``: see ``collect``.
         """
         folder = _folder(patches_only)
         missing = {name for name in targets if not self.holds(f"{folder}/{name}")}
+        keeper = PassKeeper(self.folder / "pass", self._identity("pass"), self.model.device)
         if not missing:
+            keeper.clear()  # of a process that was killed when it was done
             return
-        for stage in self.stages():
+        for stage in resumed(self.model, self.clips, self.compute_dtype, keeper, missing):
             for name, statistics in collect(stage, missing, patches_only).items():
                 _check_finite(name, statistics)
                 self.keep(f"{folder}/{name}", statistics.tensors())
                 missing.discard(name)
             advance(stage.name)
             if not missing:
-                return
+                break
+        keeper.clear()
 
     def keep(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Store tensors under ``name``; raises UserError where one holds NaN: nothing can be learnt from it."""

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from test_processes import wait_until
 
-from fgq_bench import cli
+from fgq_bench import __main__, cli
 from fgq_bench.errors import UserError, lacks_memory
 from fgq_bench.models import checkpoints
 from fgq_bench.models.checkpoints import load_model
@@ -19,10 +19,16 @@ from fgq_bench.models.vggt import VGGTConfig
 
 COMMANDS = {
     "run": ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms"],
-    "several workers": ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms", "--workers", "2"],
     "cost": ["cost", "-m", "flatquant", "-b", "w4a4"],
-    "latency": ["latency", "--model", "vggt-tiny", "--scope", "aa"],
 }
+
+
+def command_of(pid: str) -> str:
+    """The command line of a process; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
@@ -34,14 +40,19 @@ def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("wait", [0.3, 3.0], ids=["while it starts", "while it works"])
-@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-def test_interrupted_is_130_without_a_traceback(tmp_path: Path, arguments: list[str], wait: float) -> None:
-    """^C goes to the whole group, as a terminal sends it."""
+def children(pid: int) -> str:
+    """Numbers of its child processes."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize(("command", "more"), [("cost", []), ("run", ["--workers", "2"])])
+def test_interrupted_is_130_without_a_traceback(tmp_path: Path, command: str, more: list[str]) -> None:
+    """^C goes to the whole group, as a terminal sends it: here where a child computes."""
     folder = tmp_path / "temporary"
     folder.mkdir()
-    process = started(folder, arguments)
-    time.sleep(wait)
+    process = started(folder, [*COMMANDS[command], *more])
+    wait_until(lambda: "-P -m fgq_bench" in " ".join(map(command_of, children(process.pid).split())), 100)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert "Traceback" not in err
@@ -49,7 +60,9 @@ def test_interrupted_is_130_without_a_traceback(tmp_path: Path, arguments: list[
     assert not list(folder.iterdir())
 
 
-def test_a_sweep_that_is_interrupted_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_sweep_that_is_interrupted_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -58,9 +71,20 @@ def test_a_sweep_that_is_interrupted_says_how_to_go_on(monkeypatch: pytest.Monke
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
+    assert "interrupted; finished cells are stored: run the same command to go on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["list", "tasks"], ["--help"], ["show", "rtn"]])
+def test_interrupted_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("arguments", [["list", "tasks"], ["--help"]])
 def test_without_docstrings_and_assertions(arguments: list[str]) -> None:
     """``python -OO``."""
     done = subprocess.run([sys.executable, "-OO", "-m", "fgq_bench", *arguments], capture_output=True, text=True)
