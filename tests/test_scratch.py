@@ -14,6 +14,7 @@ import pytest
 from test_processes import wait_until
 
 from fgq_bench import scratch
+from fgq_bench.executors.child import Child
 from fgq_bench.files import write_json, write_text
 from fgq_bench.scratch import STALE, clear_below, scratch_folder
 
@@ -161,3 +162,15 @@ def test_a_process_of_its_own_puts_away_what_its_killed_parent_left(tmp_path: Pa
     parent.send_signal(number)
     parent.communicate()
     wait_until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_what_a_killed_worker_was_about_to_write_is_cleared(tmp_path: Path) -> None:
+    """Anywhere under its folder, though nobody writes that file again; an idle worker's end is not worth a look."""
+    for busy in (False, True):
+        child = Child(tmp_path)
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        process, left = owner(tmp_path / "cache", [])
+        end(process)
+        child._busy = busy
+        child.close()
+        assert left.exists() is not busy

@@ -40,8 +40,12 @@ class Setting:
     def machine(self) -> str:
         """Device, threads, software: one line for titles."""
         threads = f", {self.threads} threads" if self.kind == "cpu" else ""
-        processor = f" [{self.processor}]" if self.processor else ""
-        return f"{self.device}{processor} ({self.kind}{threads}), torch {self.torch}, backend {self.backend}"
+        return f"{self.device_in_full} ({self.kind}{threads}), torch {self.torch}, backend {self.backend}"
+
+    @property
+    def device_in_full(self) -> str:
+        """Its name; of a CPU what tells it from others of that name, too."""
+        return f"{self.device} [{self.processor}]" if self.processor else self.device
 
     @property
     def slug(self) -> str:
