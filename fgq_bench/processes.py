@@ -16,6 +16,7 @@ from fgq_bench.scratch import clear_temporary
 
 P = ParamSpec("P")
 T = TypeVar("T")
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 PATIENCE = 10.0  # s, for a process that is told to end to put things away
 
 
@@ -24,7 +25,8 @@ def wait_passively() -> None:
 
     By default they spin: with other work on the cores every small product then waits for threads that are not running.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
 
 
 def start_python(module: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Connection]:
@@ -33,11 +35,10 @@ def start_python(module: str, *arguments: str) -> tuple[subprocess.Popen[bytes],
     It imports what this process would and has a process group of its own: ^C is for this process.
     """
     near, far = Pipe()
-    wait_passively()
     places = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
     command = [sys.executable, *_flags(), "-P", "-m", module, str(far.fileno()), *arguments]
     process = subprocess.Popen(
-        command, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL, stdout=2, process_group=0, env={**os.environ, **places}
+        command, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL, stdout=2, process_group=0, env=WAITING | dict(os.environ) | places
     )  # fmt: skip
     far.close()
     return process, near
