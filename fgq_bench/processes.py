@@ -80,7 +80,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_in_order(number: int, frame: object) -> None:
-    """Handler of SIGTERM: leave every context on the way out, so that nothing is left behind."""
+    """Handler of SIGTERM: leave every context on the way out, so that nothing is left behind; once is enough."""
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

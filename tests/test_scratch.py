@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -11,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from test_processes import wait_until
 
 from fgq_bench import scratch
 from fgq_bench.executors.child import Child
 from fgq_bench.files import write_json, write_text
 from fgq_bench.scratch import STALE, clear_below, scratch_folder
+from tests.test_processes import wait_until
 
 OWNER = """
 import sys, time
@@ -91,7 +92,7 @@ def test_where_there_are_no_locks_only_age_counts(tmp_path: Path, monkeypatch: p
     def refuse(handle: int, operation: int) -> None:
         raise OSError("no locks on this file system")
 
-    monkeypatch.setattr(scratch.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     young, old = (scratch._locked_folder(tmp_path, ".x.json.")[0] for _ in range(2))
     os.utime(old, (time.time() - STALE - 60,) * 2)
     write_json(tmp_path / "x.json", 1)

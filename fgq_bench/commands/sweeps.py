@@ -104,20 +104,20 @@ def execute(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sequences"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with (
-        Progress(*columns, console=console, transient=True) as progress,
-        choice.open(workspace, on_bad_data, device) as executor,
-    ):
-        bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
+    try:
+        with (
+            Progress(*columns, console=console, transient=True) as progress,
+            choice.open(workspace, on_bad_data, device) as executor,
+        ):
+            bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
 
-        def advance(label: str, steps: int) -> None:
-            progress.update(bar, description=label, advance=steps)
+            def advance(label: str, steps: int) -> None:
+                progress.update(bar, description=label, advance=steps)
 
-        try:
             return Sweep(workspace, overwrite, on_bad_data, executor.perform).execute(runs, advance)
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted; finished cells are stored: run the same command to go on\n")
-            raise
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; finished cells are stored: run the same command to go on\n")
+        raise
 
 
 def _planning_device(device: str, choice: Choice) -> str:

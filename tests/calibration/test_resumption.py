@@ -16,6 +16,7 @@ from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.pi3 import Pi3
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.quant.scopes import target_linears
+from fgq_bench.tensor_files import save_tensors
 
 
 class Killed(BaseException):
@@ -101,13 +102,13 @@ def test_killed_while_the_states_are_kept(micro: VGGT, data: Calibration, tmp_pa
     targets = target_linears(micro, "aa+dino")
     whole = calibration(micro, data.clips, tmp_path / "whole")
     whole.capture(targets)
-    save, written = resumption.save_tensors, list[Path]()
+    written = list[Path]()
 
     def failing(path: Path, *arguments: object) -> None:
         written.append(path)
         if len(written) == 4 + 3 * 4 + 2:  # four clips begun, three stages, half of the fourth
             raise Killed
-        save(path, *arguments)  # type: ignore[arg-type]
+        save_tensors(path, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as context:
         context.setattr(resumption, "save_tensors", failing)

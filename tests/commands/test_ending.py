@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_processes import wait_until
 
 from fgq_bench import __main__, cli
 from fgq_bench.errors import UserError, lacks_memory
 from fgq_bench.models import checkpoints
 from fgq_bench.models.checkpoints import load_model
 from fgq_bench.models.vggt import VGGTConfig
+from tests.test_processes import wait_until
 
 COMMANDS = {
     "run": ["run", "-m", "rtn", "-b", "w4a4", "-d", "procedural-rooms"],
@@ -52,9 +52,9 @@ def test_interrupted_is_130_without_a_traceback(tmp_path: Path, command: str, mo
     folder = tmp_path / "temporary"
     folder.mkdir()
     process = started(folder, [*COMMANDS[command], *more])
-    wait_until(lambda: "-P -m fgq_bench" in " ".join(map(command_of, children(process.pid).split())), 100)
+    wait_until(lambda: "-P -m fgq_bench" in " ".join(map(command_of, children(process.pid).split())), 300)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert "Traceback" not in err
     assert process.returncode == 130, err
     assert not list(folder.iterdir())
