@@ -12,7 +12,6 @@ import pytest
 
 from fgq_bench import __main__, cli
 from fgq_bench.errors import UserError, lacks_memory
-from fgq_bench.models import checkpoints
 from fgq_bench.models.checkpoints import load_model
 from fgq_bench.models.vggt import VGGTConfig
 from tests.test_processes import wait_until
@@ -128,7 +127,7 @@ def test_an_unwritable_compile_cache_is_not_the_checkpoints_fault(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(UserError, match="TORCHINDUCTOR_CACHE_DIR"):
         load_model("vggt-tiny")
-    assert checkpoints.lacks_memory(OSError("x")) is False
+    assert not lacks_memory(OSError("x"))
 
 
 @pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
