@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+from fgq_bench.processes import end_in_order, wait_passively
 
 
 def main() -> None:
-    """The command line; ^C ends with 130 at every moment, while it is imported, too."""
+    """The command line as a process: ^C ends it with 130 at every moment, SIGTERM in order, and it never spins."""
+    wait_passively()
+    signal.signal(signal.SIGTERM, end_in_order)
     try:
         from fgq_bench import cli
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from fgq_bench.errors import UserError, first_line, lacks_memory
-from fgq_bench.processes import end_in_order, wait_passively
 from fgq_bench.seeds import LARGEST_SEED
 
 app = typer.Typer(
@@ -588,8 +586,6 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback; ^C ends with 130."""
-    wait_passively()
-    signal.signal(signal.SIGTERM, end_in_order)
     try:
         app()
     except (UserError, OSError) as error:  # OSError: a file that the system refuses to open

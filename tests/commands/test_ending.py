@@ -78,6 +78,8 @@ def test_interrupted_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "main", interrupt)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 130
@@ -135,9 +137,9 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(given: str | None,
     """OpenMP itself says so, which reads the variable when torch loads it."""
     code = (
         "import sys; sys.argv = ['fgq-bench', 'doctor', '--json']\n"
-        "from fgq_bench import cli\n"
+        "from fgq_bench import __main__\n"
         "assert 'torch' not in sys.modules\n"
-        "cli.main()"
+        "__main__.main()"
     )
     variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     variables |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if given is None else {"OMP_WAIT_POLICY": given})
