@@ -21,6 +21,7 @@ from fgq_bench.models.checkpoints import save_model
 from fgq_bench.models.vggt import VGGT
 from fgq_bench.numerics import computed_on, in_words
 from fgq_bench.planning import LoadedModel, Request, Run, plan
+from fgq_bench.predictions import predict
 from fgq_bench.processor import instruction_set
 from fgq_bench.reporting.latency.selection import Setting
 from fgq_bench.reporting.rows import RowText
@@ -38,8 +39,9 @@ CHANGES: dict[str, Change] = {
 }
 EAGER: dict[str, Change] = {"not compiled": lambda m: m.setattr(numerics, "is_compiling", lambda: False)}
 WAITING: dict[str, Change] = {"threads that spin": lambda m: m.setenv("OMP_WAIT_POLICY", "ACTIVE")}
-anything = pytest.mark.parametrize("change", {**CHANGES, **EAGER}.values(), ids={**CHANGES, **EAGER})
-of_times = pytest.mark.parametrize("change", {**CHANGES, **WAITING}.values(), ids={**CHANGES, **WAITING})
+ALL, OF_TIMES = CHANGES | EAGER, CHANGES | WAITING
+anything = pytest.mark.parametrize("change", list(ALL.values()), ids=list(ALL))
+of_times = pytest.mark.parametrize("change", list(OF_TIMES.values()), ids=list(OF_TIMES))
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_scores_keep_their_key_and_nothing_of_another_machine_goes_into_them(
     change: Change, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    compile_model, predict = compiling.compile_model, runner.predict
+    compile_model = compiling.compile_model
 
     def compiling_noted(*arguments: Any) -> Any:
         made.append("compiled")
