@@ -20,6 +20,7 @@ from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.fitting import check_fits
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import check_compilable, find_method
+from fgq_bench.seeds import check_seed
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.registry import choose_tasks, find_task
 from fgq_bench.tasks.scoring import fields_read, score_sequences
@@ -54,9 +55,10 @@ def quantize(
         folder: keeps what calibrated methods share (default: nothing is kept).
 
     Raises:
-        UserError: unknown method, scheme, scope, option or manifest; a group that does not divide a width.
+        UserError: unknown method, scheme, scope, option or manifest; a seed out of range; a group that does not divide a width.
     """
     resolved, parsed = find_method(method, overrides), Scheme.parse(scheme)
+    check_seed(seed)
     check_compilable(resolved, parsed, scope, model)
     own_hash = model_hash(model)
     data = None

@@ -18,10 +18,12 @@ from fgq_bench.bounded import read_text
 from fgq_bench.documents import TOML_LIMIT, parse_toml
 from fgq_bench.errors import UserError
 from fgq_bench.files import is_file_name
+from fgq_bench.seeds import LARGEST_SEED
 from fgq_bench.sidecars import is_sidecar
 from fgq_bench.suggest import unknown
 
 LARGEST = 4096  # pixels: side of a model's input; a card that asks for more would fill the memory
+Seed = Annotated[int, pydantic.Field(ge=0, le=LARGEST_SEED)]
 Scalar = bool | int | pydantic.FiniteFloat | str
 
 
@@ -101,7 +103,7 @@ class ProtocolEntry(pydantic.BaseModel):
     tasks: list[str] = []  # none: to calibrate on
     frames: Literal["random", "stride", "first", "each", "all"]  # see loaders/frames.py
     count: int | None = pydantic.Field(None, ge=1)  # random, first: frames of a sequence
-    seed: int | None = pydantic.Field(None, ge=0, lt=2**32)  # random
+    seed: Seed | None = None  # random
     stride: int | None = pydantic.Field(None, ge=1)  # stride
     at_most_half: bool = False  # stride: at most half the sequence's length
     minimum: int = 1  # sequences with fewer frames are left out
@@ -153,7 +155,7 @@ class ReportChanges(pydantic.BaseModel):
     scope: str | None = None
     calibration: str | None = None
     sequences: int | None = None
-    seeds: list[int] | None = None
+    seeds: list[Seed] | None = None
     beside: dict[str, CardName] = {}  # none: each published data set is itself
     words: dict[str, str] = {}
 
@@ -175,7 +177,7 @@ class ReportCard(Card):
     columns: list[str] = []  # "task.metric"
     protocol: CardName | None = None  # of data sets in files; None: each one's own
     calibration: str | None = None  # manifest of rows without @CALIBRATION; None: the model's own
-    seeds: list[int] = [0]
+    seeds: list[Seed] = [0]
     sequences: int | None = pydantic.Field(None, ge=1)  # only the first ones of each data set; None: all
     backend: str = "reference"
     pictures: list[str] = []  # rows whose predictions are drawn; none: no figures at all

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fgq_bench.commands.repeated import distinct, distinct_keys
-from fgq_bench.errors import UserError
+from fgq_bench.errors import UserError, first_line, lacks_memory
+from fgq_bench.seeds import LARGEST_SEED
 from fgq_bench.terminal import printable, set_up_output
 
 app = typer.Typer(
@@ -43,7 +44,9 @@ Scopes = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; repeatable.", callback=distinct_keys)
 ]
-Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.", callback=distinct)]
+SEEDS: dict[str, Any] = {"min": 0, "max": LARGEST_SEED}  # what every generator takes
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", **SEEDS)]
+Seeds = Annotated[list[int], typer.Option("--seed", help="Repeatable.", callback=distinct, **SEEDS)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N sequences of each data set.")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Backend = Annotated[str, typer.Option(help="See `fgq-bench list backends`.")]
@@ -300,7 +303,7 @@ def quantize(
     checkpoint: Checkpoint = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
     set_: Overrides = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     calibration: Calibration = None,
     root: Roots = None,
     shared: Shared = _RUNS / "cache" / "calibration",
@@ -344,7 +347,7 @@ def manifest(
     sampler: Annotated[str, typer.Option(help="random, filtered, clustered or nfds.")] = "random",
     sequences: Annotated[int, typer.Option(min=1, help="Clips in all; random: in equal shares from the sets.")] = 64,
     frames: Annotated[int, typer.Option(min=1, help="Frames per clip.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler.", **SEEDS)] = 42,
     filter_: Annotated[str | None, typer.Option("--filter", help="zscore (default) or iqr.")] = None,
     share: Annotated[float | None, typer.Option(help="Of the candidates, what zscore discards (default 0.2).")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="The share is what is kept.")] = False,
@@ -418,7 +421,7 @@ def fisher(
     checkpoint: Checkpoint = None,
     calibration: Calibration = None,
     root: Roots = None,
-    seed: Annotated[int, typer.Option(help="Seed of probes and jitter.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of probes and jitter.", **SEEDS)] = 0,
     shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
@@ -463,7 +466,7 @@ def fisher_validity(
     root: Roots = None,
     clips: Annotated[int, typer.Option(min=2, help="To measure damage on: the data sets' first sequences.")] = 16,
     channels: Annotated[int, typer.Option(min=8, help="To disturb in each block, drawn at random.")] = 48,
-    seed: Annotated[list[int], typer.Option("--seed", help="Of the noise; repeatable.", callback=distinct)] = [0, 1, 2],  # noqa: B006
+    seed: Seeds = [0, 1, 2],  # noqa: B006
     shared: Shared = _RUNS / "cache" / "calibration",
     device: Device = "cpu",
 ) -> None:
@@ -480,7 +483,7 @@ def train_tiny(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint, curves and weights.")],
     model: Annotated[str, typer.Option(help="vggt-tiny or pi3-tiny.")] = "vggt-tiny",
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of weights and scenes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and scenes.", **SEEDS)] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after N steps of the recipe (default: all).")] = None,
 ) -> None:
     """Train an embedded model on procedural scenes; continues from OUTPUT's checkpoint if there is one."""
@@ -544,7 +547,7 @@ def cost(
     model: Model = "vggt-tiny",
     checkpoint: Checkpoint = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     calibration: Calibration = None,
     root: Roots = None,
     device: Device = "cpu",
@@ -575,7 +578,7 @@ def parity(
     root: Roots = None,
     scope: Annotated[str, typer.Option(help="aa, aa+camera, aa+dino or all.")] = "aa",
     set_: Overrides = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Seed = 0,
     limit: Annotated[int, typer.Option(min=1, help="The first N sequences.")] = 8,
     device: Device = "cpu",
     calibration: Calibration = None,
@@ -604,10 +607,17 @@ def doctor(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback; ^C ends with 130."""
     set_up_output()
     try:
         app()
     except (UserError, OSError) as error:  # OSError: a file that the system refuses to open
         sys.stderr.write(f"error: {printable(str(error))}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        sys.stderr.write(f"error: not enough memory: {printable(first_line(error))}\n")
         sys.exit(2)

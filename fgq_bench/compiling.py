@@ -12,6 +12,7 @@ from fgq_bench.calibration.ranges import calibrate_inputs
 from fgq_bench.errors import UserError
 from fgq_bench.files import write_atomically, write_json
 from fgq_bench.models.interface import ReconstructionModel
+from fgq_bench.numerics import computed_on
 from fgq_bench.planning import Run
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.fitting import check_fits, replaced
@@ -21,7 +22,7 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quant.scopes import target_linears
 from fgq_bench.quantizers.base import Job
 from fgq_bench.registry import Method
-from fgq_bench.results import content_key
+from fgq_bench.results import COMPUTED_ON, content_key, noted_beside
 
 _log = logging.getLogger(__name__)
 
@@ -95,15 +96,19 @@ def compiled(folder: Path, calibrations: Path, run: Run) -> QuantizedModel:
         made = compile_model(
             run.method, run.loaded.model, run.scheme, run.scope, run.seed, run.compilation(), calibration
         )
-        write_json(path.with_suffix(".meta.json"), {"seconds": time.monotonic() - began})
         write_atomically(path, made.save)
+        note = {"seconds": time.monotonic() - began, COMPUTED_ON: computed_on(run.loaded.model.device)}
+        write_json(path.with_suffix(".meta.json"), note)
         return QuantizedModel.load(path)
     return stored
 
 
 def _stored(path: Path, run: Run) -> QuantizedModel | None:
-    """The artefact of this run; None where there is none, it is damaged, or another's lies under its name."""
-    if not path.is_file():
+    """The artefact of this run; None where there is none, it is damaged, or another's lies under its name.
+
+    One that says it was compiled on something else (``numerics.computed_on``) counts as absent: its codes may differ.
+    """
+    if not path.is_file() or noted_beside(path, COMPUTED_ON) not in (None, computed_on(run.loaded.model.device)):
         return None
     expected = json.loads(json.dumps(run.compilation()))
     try:

@@ -8,7 +8,6 @@ the code that trains. Not counted: starting Python, loading the model, opening t
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo
 from torch import Tensor
-from torch._dynamo.callback import callback_handler
 
 from fgq_bench import fisher
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.manifest import CalibrationClips, Clip, Manifest
 from fgq_bench.compiling import compile_model
-from fgq_bench.environment import cpp_compiler, device_name
 from fgq_bench.latency.breakdown import OTHER, annotated, breakdown
 from fgq_bench.latency.memory import peak_memory
 from fgq_bench.loaders.scene import Scene
+from fgq_bench.numerics import timed_on
 from fgq_bench.planning import LoadedModel, Request, Run
 from fgq_bench.processes import in_fresh_process
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method
 from fgq_bench.results import Result, content_key
+from fgq_bench.scratch import scratch_folder
+from fgq_bench.torch_compile import is_compiling
 
 ALGORITHM = 1  # raised when a stored number would come out differently for another reason than the machine
 CLIPS, STATISTICS, COMPILATION, METHOD = "clips", "statistics", "compilation", "method"
@@ -61,19 +60,16 @@ class Quantization:
     @classmethod
     def of(cls, run: Run, request: Request) -> Quantization:
         """That of ``run``, which ``request`` asks for; threads and use of torch.compile are this process's."""
-        compiled = cpp_compiler() is not None and not torch._dynamo.config.disable  # TORCH_COMPILE_DISABLE=1
         return cls(
-            request.model, request.checkpoint, request.device, torch.get_num_threads(), compiled, run.method,
+            request.model, request.checkpoint, request.device, torch.get_num_threads(), is_compiling(), run.method,
             run.scheme, run.scope, run.seed, run.compilation(), None if run.clips is None else run.clips.manifest,
             request.roots,
         )  # fmt: skip
 
     def empty_result(self) -> Result:
         """The result that it will have: its key is that of the artefact, the machine and torch."""
-        kind = torch.device(self.device).type
-        machine = {"name": device_name(self.device), "type": kind, "threads": self.threads}
         conditions = {
-            **self.header, "device": machine, "torch": torch.__version__, "compiled": self.compiled,
+            **self.header, "device": timed_on(self.device, self.threads), "torch": torch.__version__, "compiled": self.compiled,
             "algorithm": ALGORITHM,
         }  # fmt: skip
         return Result("calibration", content_key(conditions), conditions, "ok")
@@ -104,6 +100,8 @@ class _Clips(CalibrationClips):
 @contextmanager
 def _compilation_labelled() -> Iterator[None]:
     """Within the context, what torch.compile takes is a stage."""
+    from torch._dynamo.callback import callback_handler
+
     label = annotated(COMPILATION)
     started = callback_handler.register_start_callback(lambda _: label.__enter__())
     ended = callback_handler.register_end_callback(lambda _: label.__exit__())
@@ -172,5 +170,5 @@ def measure(asked: Quantization, folder: Path) -> Metrics:
 
 def measure_from_scratch(asked: Quantization) -> Metrics:
     """``measure`` in a fresh process with an empty folder, which goes when it is done."""
-    with tempfile.TemporaryDirectory(prefix="fgq-bench-") as folder:
-        return in_fresh_process(measure, asked, Path(folder))
+    with scratch_folder() as folder:
+        return in_fresh_process(measure, asked, folder)

@@ -32,3 +32,14 @@ class BadData(UserError):
 
     Whatever reads a sequence's own files raises it, whichever of them is damaged and however.
     """
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out: Python's, torch's, the system's or an import's way of saying it."""
+    texts = ("allocate memory", "out of memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of ``error``; its kind where it has no words."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

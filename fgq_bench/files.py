@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
-import platform
-import re
-import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from fgq_bench.errors import OutputError
+from fgq_bench.scratch import scratch_folder
 
 
 def is_file_name(text: str) -> bool:
@@ -39,44 +36,19 @@ def writing(path: Path) -> Iterator[None]:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it; raises OutputError.
 
-    The file lies in a folder of its own: safetensors makes another temporary one beside it.
+    The file lies in a folder of its own: safetensors makes another temporary one beside it. Who may read it is what the
+    umask says, whatever ``write`` makes of it.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(path)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_prefix(path)}{os.getpid()}.", dir=path.parent))
-        temporary = folder / path.name
-        try:
+        with scratch_folder(f".{path.name}.", path.parent) as folder:
+            temporary, sample = folder / path.name, folder / f"{path.name}.mode"
+            sample.touch()
             write(temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(stat.S_IMODE(sample.stat().st_mode))
             temporary.replace(path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _prefix(path: Path) -> str:
-    """How temporary folders of this machine for ``path`` begin; the process's number follows."""
-    return f".{path.name}.{re.sub(r'[^A-Za-z0-9-]', '-', platform.node())}."
-
-
-def _clear_leftovers(path: Path) -> None:
-    """Remove temporary folders that processes of this machine left for ``path`` when they were killed."""
-    for left in path.parent.glob(glob.escape(_prefix(path)) + "*"):
-        process = left.name.removeprefix(_prefix(path)).partition(".")[0]
-        if not (process.isdecimal() and _runs(int(process))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,6 +19,7 @@ from fgq_bench.models.hub_cache import find_locally
 from fgq_bench.quant.scheme import Scheme
 from fgq_bench.registry import Method, check_compilable, find_method
 from fgq_bench.results import Result, content_key
+from fgq_bench.seeds import check_seed
 from fgq_bench.tasks.registry import choose_tasks, find_task
 
 Opened = dict[tuple[str, Path | None, int | None, str | None], Dataset]
@@ -167,6 +168,8 @@ def plan(request: Request, loaded: LoadedModel, opened: Opened | None = None) ->
 
     ``opened`` keeps the data sets for further requests: the index of one in files may take minutes to read.
     """
+    for seed in request.seeds:
+        check_seed(seed)
     backend = find_backend(request.backend)
     if not request.elsewhere:
         backend.load(loaded.model.device.type)  # refuses what cannot run here

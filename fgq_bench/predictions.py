@@ -47,10 +47,13 @@ class PredictionCache:
         """File of one sequence's prediction, None where nothing is kept."""
         return self.root / key[:2] / f"{key}.safetensors" if self.root else None
 
-    def get(self, key: str, fields: frozenset[str]) -> SequencePrediction | None:
-        """The cached prediction if it holds all ``fields``; a damaged or foreign file counts as absent."""
+    def get(self, key: str, fields: frozenset[str], computed_on: str | None = None) -> SequencePrediction | None:
+        """The cached prediction if it holds all ``fields``; a damaged or foreign file counts as absent.
+
+        With ``computed_on``, one that was computed on anything else does, too.
+        """
         path = self.path(key)
-        tensors = None if path is None else load_tensors(path, key)
+        tensors = None if path is None else load_tensors(path, key, computed_on)
         if tensors is None or not fields <= tensors.keys():
             return None
         if not all(_is_prediction(name, value) for name, value in tensors.items()):
@@ -59,13 +62,13 @@ class PredictionCache:
             return None
         return SequencePrediction(**tensors)
 
-    def put(self, key: str, prediction: SequencePrediction) -> None:
-        """Store a prediction atomically; raises UserError when the disk refuses."""
+    def put(self, key: str, prediction: SequencePrediction, computed_on: str | None = None) -> None:
+        """Store a prediction atomically, with what it was computed on; raises UserError when the disk refuses."""
         path = self.path(key)
         if path is None:
             return
         tensors = {name: value for name in STORED_DTYPE if (value := getattr(prediction, name)) is not None}
-        save_tensors(path, tensors, key)
+        save_tensors(path, tensors, key, computed_on)
 
 
 def _is_prediction(name: str, value: torch.Tensor) -> bool:

@@ -36,8 +36,18 @@ class Method:
         return f"{self.card.name}:{self.preset}" if self.preset else self.card.name
 
     def identity(self) -> dict[str, Any]:
-        """What decides the method's outcome, for result keys: never its title or summary."""
-        return {"name": self.card.name, "algorithm": self.card.algorithm, "options": dict(sorted(self.options.items()))}
+        """What decides the method's outcome, for result keys: never its title or summary.
+
+        The quantizer is named where it is not the one of the module that is called like the method.
+        """
+        about = {
+            "name": self.card.name,
+            "algorithm": self.card.algorithm,
+            "options": dict(sorted(self.options.items())),
+        }
+        cls = self._quantizer_class()
+        own = cls.__module__ == f"fgq_bench.quantizers.{self.card.name}"
+        return about if own else {**about, "quantizer": f"{cls.__module__}:{cls.__qualname__}"}
 
     @property
     def is_random(self) -> bool:
@@ -50,9 +60,7 @@ class Method:
 
     def quantizer(self) -> Quantizer:
         """Import and build the quantizer; raises UserError for options that it refuses."""
-        from fgq_bench.quantizers.base import Quantizer
-
-        cls = find_class(self.card.quantizer, Quantizer, f"method {self.card.name}")  # type: ignore[type-abstract]
+        cls = self._quantizer_class()
         try:
             return cls(cls.Options(**self.options))
         except pydantic.ValidationError as error:
@@ -60,6 +68,11 @@ class Method:
             key = ".".join(map(str, first["loc"])) or "its options"
             known = ", ".join(cls.Options.model_fields) or "none"
             raise UserError(f"method {self.label}: option {key!r}: {first['msg']} (options: {known})") from None
+
+    def _quantizer_class(self) -> type[Quantizer]:
+        from fgq_bench.quantizers.base import Quantizer
+
+        return find_class(self.card.quantizer, Quantizer, f"method {self.card.name}")  # type: ignore[type-abstract]
 
 
 def split_pair(option: str, text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ KINDS: dict[str, type[ResultSchema]] = {
 OPTIONAL = ("execution", "skipped", "notes")  # fields of a result
 NOTES = ".meta.json"  # how the name of the file beside a result ends
 DIGEST = "sha256"  # of a result's file, in the file beside it
+COMPUTED_ON = "computed_on"  # there, too: ``numerics.computed_on``
 _log = logging.getLogger(__name__)
 
 
@@ -153,7 +154,7 @@ class Store:
         result = Result.parse(values, str(path))
         if result.path().name != path.name:
             raise UserError(f"{path}: its name should be {result.path().name}")
-        if _stated_digest(path) not in (None, hashlib.sha256(content).hexdigest()):
+        if noted_beside(path, DIGEST) not in (None, hashlib.sha256(content).hexdigest()):
             raise UserError(f"{path}: damaged, its content is not what was stored; delete it and run again")
         return result
 
@@ -200,6 +201,11 @@ class Store:
         write_json(path.with_suffix(NOTES), {**meta, DIGEST: hashlib.sha256(content.encode()).hexdigest()})
         write_text(path, content)
 
+    def computed_on(self, result: Result) -> dict[str, Any] | None:
+        """What a stored result was computed on (``numerics.computed_on``); None where that is not noted beside it."""
+        found = noted_beside(self.root / result.path(), COMPUTED_ON)
+        return found if isinstance(found, dict) else None
+
     def all(self) -> list[Result]:
         """Every stored result in path order."""
         paths = sorted(path for path in self.root.rglob("*.json") if not is_sidecar(path.name))
@@ -215,9 +221,9 @@ def _is_finite(values: Any) -> bool:
     return True
 
 
-def _stated_digest(path: Path) -> str | None:
-    """The SHA-256 that was written beside a result; None where there is none (a store that was copied without)."""
+def noted_beside(path: Path, key: str) -> object:
+    """What is noted beside a result or an artefact; None where nothing is (a store that was copied without)."""
     try:
-        return str(read_json(path.with_suffix(NOTES))[DIGEST])
+        return read_json(path.with_suffix(NOTES))[key]
     except (OSError, ValueError, TypeError, KeyError):
         return None

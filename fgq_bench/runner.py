@@ -25,11 +25,12 @@ from fgq_bench.loaders.base import SceneCache
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.workload import linear_flops
+from fgq_bench.numerics import computed_on, same_numerics
 from fgq_bench.planning import Run
 from fgq_bench.predictions import PredictionCache, predict
 from fgq_bench.quant.artifact import QuantizedModel
 from fgq_bench.quant.size import count_bytes
-from fgq_bench.results import Result, Store
+from fgq_bench.results import COMPUTED_ON, Result, Store
 from fgq_bench.tasks.aggregate import summarize
 from fgq_bench.tasks.base import SequencePrediction, SequenceScore, Task
 from fgq_bench.tasks.registry import find_task
@@ -187,8 +188,8 @@ class Sweep:
     def compute(self, item: Pending, advance: Advance) -> Finished:
         """Compute one run here; a failure becomes its cells' result, only an unwritable output is raised."""
         began = time.monotonic()
-        device = item.run.loaded.model.device.type
-        if device == "cuda":
+        device = item.run.loaded.model.device
+        if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         try:
             results = self._run(item, advance)
@@ -247,11 +248,11 @@ class Sweep:
     def _predict(
         self, run: Run, model: ReconstructionModel, scene: Scene, fields: frozenset[str]
     ) -> SequencePrediction:
-        key = run.prediction_key(scene.sequence)
-        cached = self.workspace.predictions.get(key, fields)
+        key, here = run.prediction_key(scene.sequence), same_numerics(model.device)
+        cached = self.workspace.predictions.get(key, fields, here)
         if cached is None:
             cached = predict(model, scene, run.loaded.spec.compute_dtype, fields)
-            self.workspace.predictions.put(key, cached)
+            self.workspace.predictions.put(key, cached, here)
         return cached
 
 
@@ -274,12 +275,13 @@ def _filled(cell: Result, task: Task, scores: list[SequenceScore]) -> Result:
     return replace(cell, metrics=summarize(task, scores), sequences=rows)
 
 
-def make_meta(seconds: float, device: str) -> dict[str, Any]:
-    """How results were made: ``seconds`` of the run on a ``device`` (cpu, cuda), memory of this process, environment."""
+def make_meta(seconds: float, device: torch.device) -> dict[str, Any]:
+    """How results were made: ``seconds`` of the run on a ``device``, memory of this process, environment."""
     return {
         "seconds": seconds,  # of the run: its tasks share one pass
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "peak_device_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else 0,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else 0,
+        COMPUTED_ON: computed_on(device),
         "environment": describe(),
         "command": sys.argv,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,8 @@
 """Tensors in files that say what they hold: a flipped bit, a foreign or a misplaced file is told from what was stored.
 
 safetensors checks a file's layout but not its content, so a SHA-256 over names, types, shapes and bytes goes into its
-metadata, together with the name under which the tensors are kept.
+metadata, together with the name under which the tensors are kept and, where they are computed, what they were computed
+on (``numerics.same_numerics``): on another machine they would have come out otherwise in their last bits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from fgq_bench.bounded import check_regular
 from fgq_bench.files import write_atomically
 
-DIGEST = "sha256"
+DIGEST = "sha256"  # the only key: safetensors writes several in any order, and equal tensors are to be equal files
 
 
 def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str) -> str:
@@ -30,17 +31,19 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]], about: str) -> str:
     return digest.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: str) -> None:
-    """Write ``tensors`` atomically under the name ``about``; raises OutputError."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: str, computed_on: str | None = None) -> None:
+    """Write ``tensors`` atomically under the name ``about``, with what they were computed on; raises OutputError."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    metadata = {DIGEST: tensors_digest(sorted(plain.items()), about)}
+    metadata = {DIGEST: f"{tensors_digest(sorted(plain.items()), about)} {computed_on or ''}".strip()}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
-def load_tensors(path: Path, about: str) -> dict[str, Tensor] | None:
+def load_tensors(path: Path, about: str, computed_on: str | None = None) -> dict[str, Tensor] | None:
     """What ``save_tensors`` wrote under this name; None where there is no file, or it is damaged or another's.
 
-    A file without any metadata was written before there were hashes, and is taken as it is.
+    With ``computed_on`` what was computed on anything else counts as absent, too. A file without metadata was written
+    before there were hashes, one that does not say what it was computed on before that was noted: both are taken as
+    they are.
     """
     try:
         check_regular(path)
@@ -49,6 +52,9 @@ def load_tensors(path: Path, about: str) -> dict[str, Tensor] | None:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (SafetensorError, OSError):
         return None
-    if metadata is not None and metadata.get(DIGEST) != tensors_digest(tensors.items(), about):
+    if metadata is None:
+        return tensors
+    digest, _, noted = metadata.get(DIGEST, "").partition(" ")
+    if digest != tensors_digest(tensors.items(), about):
         return None
-    return tensors
+    return tensors if computed_on is None or noted in ("", computed_on) else None

@@ -9,13 +9,20 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch._dynamo
-import torch._functorch.config as partitioner
 
-from fgq_bench.environment import cpp_compiler
+from fgq_bench.environment import check_compile_cache, cpp_compiler
+
+check_compile_cache()  # in words of ours, before torch makes that folder
+import torch._dynamo  # noqa: E402
+import torch._functorch.config as partitioner  # noqa: E402
 
 _log = logging.getLogger(__name__)
 RECOMPILE_LIMIT = 64  # widths, dtypes and switches each have a graph of their own
+
+
+def is_compiling() -> bool:
+    """Whether code is compiled here: a compiler works, and TORCH_COMPILE_DISABLE=1 does not forbid it."""
+    return cpp_compiler() is not None and not torch._dynamo.config.disable
 
 
 @cache

@@ -67,3 +67,18 @@ def test_unknown_names_are_suggested() -> None:
         load_card(DatasetCard, "zzz")
     with pytest.raises(UserError, match="unknown preset of rtn 'paper'; known: none"):
         find_method("rtn:paper")
+
+
+def test_a_card_with_another_quantizer_has_another_identity(tmp_path: Path) -> None:
+    """Under its old name, whether the card lies elsewhere or was changed in place; each built-in one keeps its key."""
+    path = tmp_path / "rtn.toml"
+    text = GOOD.read_text()
+    path.write_text(text)
+    own = find_method(str(path)).identity()
+    assert own == find_method("rtn").identity() == {"name": "rtn", "algorithm": 1, "options": {}}
+    path.write_text(text.replace("quantizers.rtn:RTN", "quantizers.quarot:QuaRot"))
+    assert find_method(str(path)).identity() == {**own, "quantizer": "fgq_bench.quantizers.quarot:QuaRot"}
+    path = tmp_path / "fgq.toml"
+    path.write_text((GOOD.parent / "fgq.toml").read_text().replace("fgq:FGQ", "fgq:FlatQuant"))  # imported there, only
+    assert find_method(str(path)).identity()["quantizer"] == "fgq_bench.quantizers.flatquant:FlatQuant"
+    assert all("quantizer" not in find_method(name).identity() for name in card_names("methods"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from fgq_bench import api, compiling
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.compiling import artifact_path, compiled
 from fgq_bench.errors import UserError
-from fgq_bench.files import write_json
 from fgq_bench.kernels.reference import execute
 from fgq_bench.models.checkpoints import load_model, model_hash, save_model
 from fgq_bench.models.vggt import VGGT
@@ -211,24 +209,6 @@ def test_a_result_is_of_its_conditions_and_has_its_name(tmp_path: Path) -> None:
     path.rename(path.with_name("other.json"))
     with pytest.raises(UserError, match=f"its name should be {path.name}"):
         store.all()
-
-
-def test_what_a_killed_process_left_is_cleared_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    from fgq_bench.files import _prefix
-
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    left = {number: tmp_path / f"{_prefix(path)}{number}.abc" for number in (child, os.getpid(), os.getppid())}
-    for folder in left.values():
-        folder.mkdir()
-        (folder / "x.json").touch()
-    write_json(path, 1)
-    assert not left[child].exists()
-    assert left[os.getpid()].exists()
-    assert left[os.getppid()].exists()
 
 
 def test_another_weight_is_another_identity(micro: VGGT, tmp_path: Path) -> None:

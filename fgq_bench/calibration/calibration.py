@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
 from fgq_bench.calibration.manifest import CalibrationClips
+from fgq_bench.calibration.resumption import PassKeeper, resumed
 from fgq_bench.calibration.statistics import LinearStatistics, collect
 from fgq_bench.calibration.stream import Stage, stream
 from fgq_bench.errors import UserError
 from fgq_bench.models.interface import ReconstructionModel
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.predictions import Predictions
+from fgq_bench.numerics import same_numerics
+from fgq_bench.scratch import scratch_folder
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
 VERSION = 1  # raised when what is kept changes meaning
@@ -52,9 +54,9 @@ class Calibration:
         """Where this model's tensors on this manifest are kept."""
         if self._folder is not None:
             return self._folder / self.key
-        folder = tempfile.mkdtemp(prefix="fgq-bench-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        scratch = ExitStack()
+        weakref.finalize(self, scratch.close)
+        return scratch.enter_context(scratch_folder())
 
     def stages(self, cross_frame: bool = True) -> Iterator[Stage]:
         """A fresh streamed pass over the float model; ``cross_frame``: see ``stream``."""
@@ -76,31 +78,37 @@ class Calibration:
     ) -> None:
         """Capture the statistics of all ``targets`` that are not stored, in one pass that ends with the last of them.
 
+        A pass that was killed goes on where it was.
+
         ``advance(stage)`` is told of every stage that is done; ``patches_only``: see ``collect``.
         """
         folder = _folder(patches_only)
         missing = {name for name in targets if not self.holds(f"{folder}/{name}")}
+        keeper = PassKeeper(self.folder / "pass", self._identity("pass"), self.model.device)
         if not missing:
+            keeper.clear()  # of a process that was killed when it was done
             return
-        for stage in self.stages():
+        for stage in resumed(self.model, self.clips, self.compute_dtype, keeper, missing):
             for name, statistics in collect(stage, missing, patches_only).items():
                 _check_finite(name, statistics)
                 self.keep(f"{folder}/{name}", statistics.tensors())
                 missing.discard(name)
             advance(stage.name)
             if not missing:
-                return
+                break
+        keeper.clear()
 
     def keep(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Store tensors under ``name``; raises UserError where one holds NaN: nothing can be learnt from it."""
         for key, value in tensors.items():
             if value.isnan().any():
                 raise UserError(f"calibration: {key} of {name} is not finite: weights or activations overflow")
-        save_tensors(self._path(name), tensors, self._identity(name))
+        save_tensors(self._path(name), tensors, self._identity(name), same_numerics(self.model.device))
 
     def holds(self, name: str) -> bool:
-        """Whether ``keep`` has stored ``name``; a damaged or foreign file counts as absent."""
-        if name not in self._sound and load_tensors(self._path(name), self._identity(name)) is not None:
+        """Whether ``keep`` has stored ``name`` on a machine like this; a damaged or foreign file counts as absent."""
+        here = same_numerics(self.model.device)
+        if name not in self._sound and load_tensors(self._path(name), self._identity(name), here) is not None:
             self._sound.add(name)
         return name in self._sound
 

@@ -23,6 +23,7 @@ from fgq_bench.errors import UserError
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.models.interface import ReconstructionModel, block_names, run_stage
 from fgq_bench.models.precision import evaluation_precision
+from fgq_bench.numerics import same_numerics
 from fgq_bench.tensor_files import load_tensors, save_tensors
 
 VERSION = 1  # raised when candidates or their features change meaning
@@ -111,12 +112,14 @@ def load_or_measure(
 ) -> Features:
     """Features of all candidates: those kept in ``folder``, else measured clip by clip and kept there.
 
-    ``advance(done)`` is told how many candidates are done. A damaged or foreign file counts as absent.
+    ``advance(done)`` is told how many candidates are done. A damaged or foreign file counts as absent, and so does
+    what was measured on a machine that computes otherwise.
     """
     frames = len(candidates.clips[0].frames)
     identity = f"{model_hash[:12]}-{candidates.hash()[:12]}-{frames}f-s{candidates.seed}-{compute_dtype}"
     path = folder / f"candidates-v{VERSION}-{identity}.safetensors"
-    kept = load_tensors(path, identity)
+    here = same_numerics(model.device)
+    kept = load_tensors(path, identity, here)
     if kept is not None and kept.keys() == set(FEATURES):
         return Features(**kept)
     opened = {dataset.card.name: dataset for dataset in datasets}
@@ -125,5 +128,5 @@ def load_or_measure(
         rows.append(measure(model, opened[clip.dataset].read(clip.sequence, list(clip.frames)).images, compute_dtype))
         advance(len(rows))
     tensors = {name: torch.cat([getattr(row, name) for row in rows]) for name in FEATURES}
-    save_tensors(path, tensors, identity)
+    save_tensors(path, tensors, identity, here)
     return Features(**tensors)

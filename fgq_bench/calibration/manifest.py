@@ -176,16 +176,20 @@ class CalibrationClips:
         return len(self.manifest.clips)
 
     def __iter__(self) -> Iterator[Tensor]:
+        return (self.images(index) for index in range(len(self)))
+
+    def images(self, index: int) -> Tensor:
+        """Images [S, 3, H, W] of clip ``index``."""
         self._take_over()
-        for clip in self.manifest.clips:
-            images = self._kept.get(clip)
-            if images is None:
-                images = self._read(clip).images
-                size = images.numel() * images.element_size()
-                if size <= self._budget:
-                    self._budget -= size
-                    self._kept[clip] = images
-            yield images
+        clip = self.manifest.clips[index]
+        images = self._kept.get(clip)
+        if images is None:
+            images = self._read(clip).images
+            size = images.numel() * images.element_size()
+            if size <= self._budget:
+                self._budget -= size
+                self._kept[clip] = images
+        return images
 
     def _take_over(self) -> None:
         """Drop the images of whatever manifest was read before: a sweep over many of them keeps one."""

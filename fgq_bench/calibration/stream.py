@@ -6,7 +6,7 @@ number of blocks. A global block gets the tokens of all frames of a clip in a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fgq_bench.errors import UserError
-from fgq_bench.models.interface import ReconstructionModel, Step, call_stage
+from fgq_bench.models.interface import ReconstructionModel, State, Step, call_stage
 from fgq_bench.models.layers import Block, Rotary
 from fgq_bench.models.precision import evaluation_precision
 from fgq_bench.models.watching import watched_inputs
@@ -84,10 +84,29 @@ def stream(
     """
     states, shapes = [], []
     for images in clips:
-        with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
-            states.append(model.begin(images[None].to(model.device), dense=False))
+        states.append(begin(model, images, compute_dtype))
         shapes.append(images.shape)
     check_one_size(shapes)
+    yield from stream_from(model, states, compute_dtype, cross_frame)
+
+
+def begin(model: ReconstructionModel, images: Tensor, compute_dtype: str) -> State:
+    """A pass of one clip's ``images`` [S, 3, H, W] before its first stage."""
+    with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
+        return model.begin(images[None].to(model.device), dense=False)
+
+
+def stream_from(
+    model: ReconstructionModel,
+    states: list[State],
+    compute_dtype: str,
+    cross_frame: bool = True,
+    after: Callable[[str], None] = lambda stage: None,
+) -> Iterator[Stage]:
+    """``stream`` from passes that have come to the same stage: ``states``, one for each clip, which go on in place.
+
+    ``after(stage)`` is called once all of them have gone through it.
+    """
     while True:
         with torch.no_grad(), evaluation_precision(model.device, compute_dtype):
             steps = [step for state in states if (step := model.next_stage(state)) is not None]
@@ -100,6 +119,7 @@ def stream(
         apart = first.x.shape != whole
         dtype = "float32" if first.full_precision else compute_dtype
         stage = Stage(first.name, first.module, [s.x for s in steps], first.rotary, first.token_types, dtype)
+        name = first.name
         del steps, first
         yield stage
         outputs = stage.outputs
@@ -109,6 +129,7 @@ def stream(
                 output = outputs.pop(0)
                 states[index] = model.advance(state, output.reshape(whole) if apart else output)
                 del state, output
+        after(name)
 
 
 def check_one_size(shapes: Iterable[torch.Size]) -> None:

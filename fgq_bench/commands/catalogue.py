@@ -46,7 +46,7 @@ def catalogue(kind: str) -> dict[str, dict[str, Any]]:
 
         return {
             name: {
-                "name": name, "summary": (type(task).__doc__ or "").splitlines()[0], "alignment": task.alignment,
+                "name": name, "summary": (type(task).__doc__ or "").partition("\n")[0], "alignment": task.alignment,
                 "metrics": {m.name: f"{m.unit}, {'higher' if m.higher_is_better else 'lower'} is better" for m in task.metrics},
             }
             for name, task in TASKS.items()

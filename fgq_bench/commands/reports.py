@@ -23,7 +23,8 @@ from fgq_bench.reporting.readme import fill_tables
 from fgq_bench.reporting.reports import Built, build_report, find_report, folders_missing, plan_reports, root_options
 from fgq_bench.reporting.tables import Table
 from fgq_bench.reporting.writing import File, describe, write_file
-from fgq_bench.results import Result, Store
+from fgq_bench.results import COMPUTED_ON, Result, Store
+from fgq_bench.scratch import clear_below
 
 
 def render(
@@ -70,6 +71,7 @@ def render(
     if fill is not None:
         _fill(fill, reports)
     if output is not None:
+        clear_below(output)
         used = write_reports(reports, store, cache, output, formats)
         if measured:
             files, shown = write_latency_report(store, output, formats)
@@ -77,7 +79,7 @@ def render(
             used += shown
         used += read_costs(store)
         if not results.resolve().is_relative_to(output.resolve()):
-            copy_results(used, output)
+            copy_results(used, store, output)
     if page is not None:
         print_page(write_page(page, reports, store, cache))
     if fill is not None or output is not None or page is not None:
@@ -160,10 +162,17 @@ def write_reports(
     return shown
 
 
-def copy_results(results: list[Result], output: Path) -> None:
-    """Write the results that the reports show to ``output``/results, so that the folder stands for itself."""
+def copy_results(results: list[Result], store: Store, output: Path) -> None:
+    """Write the results that the reports show to ``output``/results, so that the folder stands for itself.
+
+    What they were computed on goes along where ``store`` has noted it: captions name it.
+    """
     for result in results:
-        write_json(output / "results" / result.path(), result.values())
+        about = store.computed_on(result)
+        if about is None:
+            write_json(output / "results" / result.path(), result.values())
+        else:
+            Store(output / "results").put(result, {COMPUTED_ON: about})
 
 
 def print_page(page: File) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -99,19 +100,20 @@ def execute(
     ``choice`` says who computes, on ``device`` (theirs).
     """
     _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
-    with (
-        progress_bar("sequences") as progress,
-        choice.open(workspace, on_bad_data, device) as executor,
-    ):
-        bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
+    try:
+        with (
+            progress_bar("sequences") as progress,
+            choice.open(workspace, on_bad_data, device) as executor,
+        ):
+            bar = progress.add_task("starting", total=sum(len(item.run.dataset.sequences()) for item in pending))
 
-        def advance(label: str, steps: int) -> None:
-            progress.update(bar, description=label, advance=steps)
+            def advance(label: str, steps: int) -> None:
+                progress.update(bar, description=label, advance=steps)
 
-        try:
             return Sweep(workspace, overwrite, on_bad_data, executor.perform).execute(runs, advance)
-        except KeyboardInterrupt:
-            raise UserError("interrupted; finished cells are stored: run the same command to go on") from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; finished cells are stored: run the same command to go on\n")
+        raise
 
 
 def _planning_device(device: str, choice: Choice) -> str:

@@ -1,7 +1,7 @@
 """The process that carries out orders: it may be killed at any time, and whoever asked is told.
 
 It is a new Python with a pipe to its parent, not a ``multiprocessing`` worker: Dask's own workers may not have those.
-It ends when its parent does, however that happens; ^C is for the parent, so it has a process group of its own.
+It ends when its parent does, however that happens (``start_python``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from fgq_bench.errors import OutputError, UserError
 from fgq_bench.executors.admission import resident_bytes
 from fgq_bench.executors.base import Patience
 from fgq_bench.executors.orders import Order
+from fgq_bench.processes import start_python
+from fgq_bench.scratch import clear_below
 from fgq_bench.terminal import set_up_output
 
 START_LIMIT = 600.0  # s, to import torch on a cold network disk
@@ -39,17 +41,9 @@ class Child:
     """
 
     def __init__(self, root: Path) -> None:
-        self.connection, far = Pipe()
-        number = far.fileno()
-        command = [sys.executable, "-P", "-m", "fgq_bench.executors.child", str(number), str(root)]
-        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other workers
-        places = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}  # imports what this process would
-        self.process = subprocess.Popen(
-            command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=2, process_group=0,
-            env=waiting | dict(os.environ) | places,
-        )  # fmt: skip
-        far.close()
-        self._ready = False
+        self.root = root
+        self.process, self.connection = start_python("fgq_bench.executors.child", str(root))
+        self._ready = self._busy = False
         self._limits = Patience()
         self._deadline = time.monotonic() + START_LIMIT
 
@@ -58,7 +52,7 @@ class Child:
 
         If it is dead, ``receive`` says so.
         """
-        self._limits = limits
+        self._limits, self._busy = limits, True
         if self._ready:
             self._restart_clock()
         with suppress(OSError):
@@ -82,6 +76,7 @@ class Child:
             self._ready = True
             self._restart_clock()
             return None
+        self._busy = message[0] == "advance"
         return message
 
     @property
@@ -95,10 +90,15 @@ class Child:
         return self.alive and (limits.memory_limit is None or held is None or 2 * held < limits.memory_limit)
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """End it, whatever it is doing, and remove what it was about to write."""
         self.process.kill()
         self.process.wait()
+        self._put_away()
+
+    def _put_away(self) -> None:
         self.connection.close()
+        if self._busy:
+            clear_below(self.root)
 
     def _restart_clock(self) -> None:
         limit = self._limits.time_limit
@@ -122,7 +122,7 @@ class Child:
         except subprocess.TimeoutExpired:  # it lives without a pipe
             self.process.kill()
             code = self.process.wait()
-        self.connection.close()
+        self._put_away()
         if code == -signal.SIGKILL:
             return "its process was killed, perhaps for lack of memory"
         return f"its process ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"

@@ -6,6 +6,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import torch
+
 from fgq_bench.errors import UserError
 from fgq_bench.executors.base import Patience
 from fgq_bench.executors.orders import CalibrationOrder, Order, RunOrder
@@ -108,4 +110,4 @@ def refused(task: Task, reason: str) -> Finished | None:
         return None
     error = UserError(reason)
     seconds = time.monotonic() - task.began
-    return Finished([cell.ended(error) for cell in task.item.cells], make_meta(seconds, "cpu"))
+    return Finished([cell.ended(error) for cell in task.item.cells], make_meta(seconds, torch.device("cpu")))

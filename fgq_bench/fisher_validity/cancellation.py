@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,6 +21,7 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quantizers.base import Job
 from fgq_bench.quantizers.compensation import CAMERA, principal_token
 from fgq_bench.quantizers.fgq import FGQ, FGQOptions
+from fgq_bench.scratch import scratch_folder
 from fgq_bench.task_losses import TASKS
 
 SCHEME = "w4a4"
@@ -103,7 +102,7 @@ def token_deviation(calibration: Calibration, components: int = 32) -> float:
 
 
 def _train(job: Job, quantizer: FGQ) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "artefact.safetensors"
+    with scratch_folder() as folder:
+        path = folder / "artefact.safetensors"
         quantizer.quantize(job).save(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()

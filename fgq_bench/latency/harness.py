@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from fgq_bench.environment import device_name
 from fgq_bench.kernels.kernel import IntegerKernel, Kernel
 from fgq_bench.kernels.placement import SplitKernel
 from fgq_bench.latency.breakdown import annotate_modules, annotated, breakdown
@@ -22,6 +21,7 @@ from fgq_bench.latency.timing import Budget, Samples, kernel_names, measure, rat
 from fgq_bench.latency.variants import Variant
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.layers import Attention
+from fgq_bench.numerics import timed_on
 from fgq_bench.quant.linear import QuantLinear, SplitLinear
 from fgq_bench.results import Result, content_key
 
@@ -38,9 +38,8 @@ def empty_result(case: Case, model: dict[str, str], variants: dict[str, Any], de
 
     ``variants`` identifies what is compared: method, scheme, scope and backend of each.
     """
-    machine = {"name": device_name(str(device)), "type": device.type, "threads": torch.get_num_threads()}
     conditions = {
-        "model": model, "device": machine, "subject": case.subject, "case": case.name, **case.about,
+        "model": model, "device": timed_on(device, torch.get_num_threads()), "subject": case.subject, "case": case.name, **case.about,
         "variants": variants, "algorithm": ALGORITHM, "torch": torch.__version__,
     }  # fmt: skip
     return Result("latency", content_key(conditions), conditions, "ok")

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fgq_bench.environment import check_compile_cache
 from fgq_bench.errors import UserError
 from fgq_bench.models.alternating import AlternatingModel
 from fgq_bench.models.checkpoint_files import check_entries, open_checkpoint
@@ -148,6 +149,7 @@ def _build(config: ModelConfig, tensors: int, path: Path) -> AlternatingModel:
     for key, value in config.to_dict().items():
         if "depth" in key and value > max(tensors, DEEPEST):  # before it takes hours
             raise UserError(f"{path}: its configuration describes no model: {key} is larger than the number of tensors")
+    check_compile_cache()  # torch imports its compiler to make weights
     with torch.device("meta"):
         return config.build()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fgq_bench.cards import Scalar
 from fgq_bench.errors import UserError
 from fgq_bench.registry import parse_overrides
+from fgq_bench.seeds import check_seed
 
 _FORM = "'METHOD[:PRESET] SCHEME [KEY=VALUE ...] [@CALIBRATION]' (a value is a number, true, false or text)"
 _SEED = "seed="
@@ -49,9 +50,9 @@ class RowText:
     def seeds(self, default: list[int]) -> list[int]:
         """The row's own seed, else ``default``."""
         own = [option.removeprefix(_SEED) for option in self.options if option.startswith(_SEED)]
-        if odd := [text for text in own if not re.fullmatch("[0-9]{1,18}", text)]:
+        if odd := [text for text in own if not re.fullmatch("[0-9]{1,19}", text)]:
             raise ValueError(f"{odd[0]!r} is no seed")
-        return [int(text) for text in own] or default
+        return [check_seed(int(text)) for text in own] or default
 
     @property
     def label(self) -> str:

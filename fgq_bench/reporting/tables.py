@@ -9,6 +9,7 @@ import pandas as pd
 
 from fgq_bench.cards import ReportCard
 from fgq_bench.errors import UserError
+from fgq_bench.numerics import in_words
 from fgq_bench.planning import LoadedModel, Opened, Request, Run, plan
 from fgq_bench.reporting.columns import Column
 from fgq_bench.reporting.rows import RowText
@@ -51,19 +52,22 @@ class Row:
     runs: list[Run]
     results: dict[str, list[Result]]
     missing: list[Result]
+    computed_on: frozenset[str] = frozenset()  # machines, as far as it is noted beside the results
 
     @classmethod
     def read(cls, asked: RowText, runs: list[Run], store: Store) -> Row:
         """Look up every cell of ``runs`` (the seeds of one row)."""
         results: dict[str, list[Result]] = {}
-        missing = []
+        missing, machines = [], set[str]()
         for run, cell in ((each, cell) for each in runs for cell in each.cells()):
             stored = store.get(cell, run.dataset.sequences())
             if stored is None:
                 missing.append(cell)
             else:
                 results.setdefault(cell.conditions["task"]["name"], []).append(stored)
-        return cls(asked, runs, results, missing)
+                about = store.computed_on(stored)
+                machines |= set() if about is None else {in_words(about)}
+        return cls(asked, runs, results, missing, frozenset(machines))
 
     @property
     def manifest(self) -> str | None:
@@ -220,5 +224,15 @@ def conditions(card: ReportCard, rows: list[Row], columns: list[Column]) -> str:
     return (
         f"Model {spec.name} ({spec.compute_dtype}); {count}, protocol: {dataset.setting.protocol}; "
         f"scope {card.scope}; seeds {seeds}; {calibration}backend {card.backend}. Alignment: {alignments}."
+        + _machines(rows)
         + "".join(f" n/a: {reason}." for reason in sorted(filter(None, absent)))
     )
+
+
+def _machines(rows: list[Row]) -> str:
+    """A sentence on what the results were computed on: with other instructions or threads their last bits differ."""
+    found = sorted({machine for row in rows for machine in row.computed_on})
+    if not found:
+        return ""
+    unequal = f" on {len(found)} machines that round differently" if len(found) > 1 else " on"
+    return f" Computed{unequal}{':' if len(found) > 1 else ''} {'; '.join(found)}."

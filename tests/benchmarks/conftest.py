@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fgq_bench.environment import cpu_name
+from fgq_bench.processor import cpu_name
 
 BASELINES = Path(__file__).parent / "baselines"
 LOST = 0.75  # of the committed ratio: runs differ by a tenth

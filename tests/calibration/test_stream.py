@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fgq_bench.calibration import calibration
 from fgq_bench.calibration.calibration import Calibration
 from fgq_bench.calibration.cost import estimate
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
@@ -120,7 +121,7 @@ def test_one_capture_serves_everybody(
     loaded = CalibrationClips(load_manifest(str(manifest)), {})
     Calibration(micro, "hash", loaded, "float32", tmp_path).capture(targets)
     again = Calibration(micro, "hash", loaded, "float32", tmp_path)
-    monkeypatch.setattr(again, "stages", lambda: pytest.fail("captured twice"))
+    monkeypatch.setattr(calibration, "resumed", lambda *_: pytest.fail("captured twice"))
     assert again.statistics(targets[0], targets).count.sum() > 0
     other = Calibration(micro, "other model", loaded, "float32", tmp_path)
     assert not other.holds(f"statistics/{targets[0]}")

@@ -78,7 +78,7 @@ def _on_sweeps(part: str, sweep: Sweep, rounds: int, few: int, rng: random.Rando
 
 def main() -> int:
     """Parse, run, report."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20, help="kills")
     parser.add_argument(
         "--inputs", type=int, default=None, help="damaged files (default: 2 for each round, at least 200)"

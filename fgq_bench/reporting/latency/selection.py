@@ -25,27 +25,40 @@ class Setting:
     threads: int
     torch: str
     backend: str
+    processor: str = ""  # its model, instructions, how threads wait; empty where that was not noted yet
 
     @classmethod
     def of(cls, result: Result) -> Setting:
         """The setting of a latency result."""
         c, device = result.conditions, result.conditions["device"]
         return cls(
-            c["model"]["name"], device["name"], device["type"], device["threads"], c["torch"], c["variants"]["backend"]
-        )
+            c["model"]["name"], device["name"], device["type"], device["threads"], c["torch"], c["variants"]["backend"],
+            processor_of(device),
+        )  # fmt: skip
 
     @property
     def machine(self) -> str:
         """Device, threads, software: one line for titles."""
         threads = f", {self.threads} threads" if self.kind == "cpu" else ""
-        return f"{self.device} ({self.kind}{threads}), torch {self.torch}, backend {self.backend}"
+        return f"{self.device_in_full} ({self.kind}{threads}), torch {self.torch}, backend {self.backend}"
+
+    @property
+    def device_in_full(self) -> str:
+        """Its name; of a CPU what tells it from others of that name, too."""
+        return f"{self.device} [{self.processor}]" if self.processor else self.device
 
     @property
     def slug(self) -> str:
         """For file names and labels."""
-        return re.sub(
-            r"[^a-z0-9.]+", "-", f"{self.model} {self.device} {self.threads} {self.backend} {self.torch}".lower()
-        )
+        parts = (self.model, self.device, self.threads, self.backend, self.torch, self.processor)
+        return re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, parts)).lower().strip())
+
+
+def processor_of(device: dict[str, Any]) -> str:
+    """What a result's key says of a CPU beside its name; empty for a GPU, and where the key is older than that."""
+    if "processor" not in device:
+        return ""
+    return f"{device['processor']}; {device['instructions']}; waiting threads: {device['waiting']}"
 
 
 def read_latency(store: Store) -> list[Result]:

@@ -38,7 +38,7 @@ def timings_of(rows: Sequence[Run], latency: Sequence[Result]) -> list[Timing]:
             "Its accuracy, and that of every row, is from the backend named above."
         )
         texts = [milliseconds(entry, interval=True) if entry else MISSING for entry in entries]
-        found.append(Timing(f"Time of {case} (ms, {setting.device}, {setting.backend}) ↓", note, texts))
+        found.append(Timing(f"Time of {case} (ms, {setting.device_in_full}, {setting.backend}) ↓", note, texts))
     return found
 
 

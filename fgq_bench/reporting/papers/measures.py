@@ -16,6 +16,7 @@ from fgq_bench.reporting.latency.selection import (
     grouped,
     label_of,
     of_subjects,
+    processor_of,
     read_latency,
     succeeded,
 )
@@ -168,7 +169,8 @@ def _cost(show: Callable[[Result], Measured | None]) -> Callable[[Sources, Paper
 
 def _machine(result: Result) -> str:
     device = result.conditions["device"]
-    return f"calibrated on {device['name']} ({device['type']}), torch {result.conditions['torch']}"
+    processor = f" [{found}]" if (found := processor_of(device)) else ""
+    return f"calibrated on {device['name']}{processor} ({device['type']}), torch {result.conditions['torch']}"
 
 
 def _cost_of(sources: Sources, results: list[Result], row: RowText) -> Result | None:
