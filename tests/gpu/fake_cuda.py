@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 CARD = types.SimpleNamespace(
     name="fake H100", multi_processor_count=132, L2_cache_size=50 * 2**20, total_memory=80 * 2**30, major=9, minor=0
 )
-REAL_GENERATOR = torch.Generator
+REAL_GENERATOR, REAL_TO = torch.Generator, torch.Tensor.to
 LAUNCHES: list[str] = []  # names of kernels in the order of their launches
 
 
@@ -165,6 +165,9 @@ def _to(self: torch.Tensor, *arguments: Any, copy: bool = False, **options: Any)
     else:
         device, dtype, _, _ = torch._C._nn._parse_to(*arguments, **options)
     device, dtype = device or self.device, dtype or self.dtype
+    if not isinstance(self, FakeTensor):
+        real = torch.empty(self.shape, dtype=dtype, device=device) if device.type == "cuda" else None
+        return REAL_TO(self, *arguments, copy=copy, **options) if real is None else real
     if not copy and (device.type, dtype) == (self.device.type, self.dtype):
         return self
     copied: torch.Tensor = torch.ops.aten._to_copy(self, dtype=dtype, device=device)
@@ -183,7 +186,8 @@ def _patch_tensors() -> None:
     for name in ("normal_", "uniform_"):
         setattr(torch.Tensor, name, _without_fake_generator(getattr(torch.Tensor, name)))
     fakes: Any = FakeTensor
-    fakes.__getitem__, fakes.__setitem__, fakes.to = _index, _nothing, _to
+    fakes.__getitem__, fakes.__setitem__ = _index, _nothing
+    library.Tensor.to = _to
     fakes.item = fakes.__int__ = fakes.__index__ = lambda self: 1
     fakes.__float__ = lambda self: 1.0
     fakes.__bool__ = lambda self: True
