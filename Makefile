@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run-all test lint bench clean
+.PHONY: run-all test lint bench gpu clean
 
 run-all: $(VENV)/.installed
 	$(BIN)/fgq-bench run-all --preset quick
@@ -16,6 +16,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest tests/benchmarks --benchmark-only
+
+# Check and measure this machine's NVIDIA GPU (15 minutes; BUDGET=seconds, ONLY="steps", OUT=folder).
+gpu: $(VENV)/.installed
+	$(BIN)/python -m tests.gpu
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -30,7 +30,7 @@ def move(model: nn.Module) -> None:
 
 
 def main(checkpoint: str, artefacts: list[Path]) -> None:
-    """Print the kernels of each artefact, the backend's kernels and how many layers share a quantiser."""
+    """Print, for each artefact, what was launched and which kernels its layers got."""
     model = load_model("vggt-1b", checkpoint)  # a micro one; before tensors are fake, as files hold real ones
     loaded = {path.stem: QuantizedModel.load(path) for path in artefacts}
     with fake_cuda() as launches, torch.inference_mode():
@@ -38,10 +38,12 @@ def main(checkpoint: str, artefacts: list[Path]) -> None:
         images = torch.rand(1, 2, 3, 84, 84, device="cuda")
         for name, quantized in loaded.items():
             launches.clear()
+            for linear in quantized.linears.values():
+                move(linear)
             fast, placement = install(quantized, model, find_backend("cuda"))
             points = deployed(fast)(images.to(torch.bfloat16)).points
             assert points.device.type == "cuda" and points.shape == (1, 2, 84, 84, 3), name
-            kernels = placement.summary(dict.fromkeys(placement.seats, 1.0))["kernels"]
+            kernels = sorted({seat.kernel for seat in placement.seats.values()})
             print(name, sorted(set(launches)), kernels, flush=True)
 
 
