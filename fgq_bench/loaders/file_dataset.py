@@ -25,7 +25,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,18 +32,16 @@ from fgq_bench.cards import DatasetCard, ProtocolEntry
 from fgq_bench.errors import BadData, UserError
 from fgq_bench.loaders.base import Dataset
 from fgq_bench.loaders.frames import FrameList, choose_frames, pinned_path, read_pinned
-from fgq_bench.loaders.images import Warp, fit, margins
+from fgq_bench.loaders.images import Warp, fit
 from fgq_bench.loaders.listing import Listing
 from fgq_bench.loaders.misplaced import explain
 from fgq_bench.loaders.orientation import upright
 from fgq_bench.loaders.reading import Floats, read_picture
 from fgq_bench.loaders.scene import Scene
 from fgq_bench.loaders.setting import Setting
+from fgq_bench.loaders.stacking import FittedFrame, check_geometry, stack
 
-NEAREST = 1e-4  # metres: depth at or below it is not valid
-PLAUSIBLE = (1e-2, 1e3)  # metres: where the median depth of a sequence lies, if its unit is read rightly
 SHAPE = 0.01  # how far a depth map's shape may be from its picture's, as a share
-FARTHEST = 1e5  # metres from the origin that a camera may be
 NOTES = 20  # lines about a copy that a result keeps
 
 
@@ -57,17 +54,6 @@ class Frame:
     intrinsics: Floats | None = None  # [3, 3] pixels of the stored picture
     depth: NDArray[np.float32] | None = None  # [h, w] z-depth, metres, in the picture's frame; 0 or not finite: invalid
     aspect: float | None = None  # true width / height, where the stored picture was squashed
-
-
-@dataclass
-class _Fitted:
-    """A frame as the model gets it."""
-
-    pixels: Tensor  # [3, H, W]
-    warp: Warp
-    extrinsics: Tensor | None  # [3, 4]
-    intrinsics: Tensor | None  # [3, 3] pixels
-    depth: Tensor | None  # [H, W], or as stored where the protocol scores it there
 
 
 class FileDataset(Dataset):
@@ -209,8 +195,8 @@ class FileDataset(Dataset):
                 raise BadData("no frames")
             fitted = [self._fit(place, names[0])]
             fitted += [self._fit(place, name, fitted[0].warp) for name in names[1:]]
-            scene = _stack(sequence, self.category(place), fitted)
-            _check_geometry(scene)
+            scene = stack(sequence, self.category(place), fitted)
+            check_geometry(scene)
         except (
             UserError,
             OSError,
@@ -218,7 +204,7 @@ class FileDataset(Dataset):
             raise BadData(f"{self.card.name}, sequence {sequence}: {error}") from None
         return scene
 
-    def _fit(self, sequence: str, name: str, first: Warp | None = None) -> _Fitted:
+    def _fit(self, sequence: str, name: str, first: Warp | None = None) -> FittedFrame:
         frame = self.read_frame(sequence, name)
         for what, value in (("pose", frame.extrinsics), ("intrinsics", frame.intrinsics)):
             if value is not None and not np.isfinite(value).all():
@@ -233,7 +219,7 @@ class FileDataset(Dataset):
             raise BadData(f"{frame.image}: {error}") from None
         extrinsics = None if frame.extrinsics is None else torch.from_numpy(frame.extrinsics)
         intrinsics = None if frame.intrinsics is None else warp.intrinsics(torch.from_numpy(frame.intrinsics))
-        return _Fitted(pixels, warp, extrinsics, intrinsics, depth)
+        return FittedFrame(pixels, warp, extrinsics, intrinsics, depth)
 
     def _fit_depth(self, frame: Frame, depth: NDArray[np.float32], warp: Warp, stored: tuple[int, int]) -> Tensor:
         """A map [h, w] beside a picture whose stored size is ``stored`` (width, height), as the protocol scores it."""
@@ -245,63 +231,3 @@ class FileDataset(Dataset):
         if warp.shift_x or warp.shift_y:
             raise BadData("the protocol scores depth as it is stored, but this picture is cropped or padded")
         return torch.from_numpy(depth)
-
-
-def _stack(sequence: str, category: str, fitted: list[_Fitted]) -> Scene:
-    """A scene of frames, padded with white to one size."""
-    width, height = max(f.warp.width for f in fitted), max(f.warp.height for f in fitted)
-    for one in fitted:
-        if (one.warp.width, one.warp.height) != (width, height):
-            _pad(one, width, height)
-    intrinsics = [f.intrinsics for f in fitted if f.intrinsics is not None]
-    poses = [f.extrinsics for f in fitted if f.extrinsics is not None]
-    maps = [f.depth for f in fitted if f.depth is not None]
-    for what, found in (("pose", poses), ("intrinsics", intrinsics), ("depth", maps)):
-        if len(found) not in (0, len(fitted)):
-            raise BadData(f"{len(found)} of {len(fitted)} frames have {what}")
-    if len({depth.shape for depth in maps}) > 1:
-        raise BadData(f"depth maps differ in size: {sorted({tuple(depth.shape) for depth in maps})}")
-    depth = torch.stack(maps).float() if maps else None
-    mask = None
-    if depth is not None:
-        mask = depth.isfinite() & (depth > NEAREST)
-        depth = torch.where(mask, depth, torch.zeros(()))
-    return Scene(
-        sequence,
-        category,
-        torch.stack([f.pixels for f in fitted]),
-        torch.stack(poses).float() if poses else None,
-        torch.stack(intrinsics).float() if intrinsics else None,
-        depth,
-        mask,
-    )
-
-
-def _pad(one: _Fitted, width: int, height: int) -> None:
-    """Put a frame into the middle of a larger white one; there is no depth beside it."""
-    if one.depth is not None and one.depth.shape != (one.warp.height, one.warp.width):
-        raise BadData("the protocol scores depth as it is stored, but the pictures differ in size")
-    left, top, right, bottom = margins(one.warp, width, height)
-    one.pixels = F.pad(one.pixels, (left, right, top, bottom), value=1.0)
-    one.depth = None if one.depth is None else F.pad(one.depth, (left, right, top, bottom))
-    if one.intrinsics is not None:
-        one.intrinsics = one.intrinsics + one.intrinsics.new_tensor([[0, 0, left], [0, 0, top], [0, 0, 0]])
-
-
-def _check_geometry(scene: Scene) -> None:
-    """Raise BadData for what no camera can have measured: wrong units, matrices that are no rotations."""
-    if scene.extrinsics is not None:
-        rotation = scene.extrinsics[..., :3].double()
-        off = (rotation @ rotation.mT - torch.eye(3, dtype=torch.float64)).abs().amax()
-        if off > 1e-2 or bool((torch.linalg.det(rotation) < 0).any()):
-            raise BadData(f"a pose is not a rotation and a translation (off by {off:.2g})")
-        if float(scene.extrinsics[..., 3].abs().max()) > FARTHEST:
-            raise BadData(f"a camera is more than {FARTHEST:.0e} m away: wrong units or a failed reconstruction")
-    if scene.intrinsics is not None and bool((scene.intrinsics[:, [0, 1], [0, 1]] <= 0).any()):
-        raise BadData("a focal length is not positive")
-    if scene.depth is not None and scene.mask is not None:
-        if not scene.mask.any():
-            raise BadData("no pixel has a valid depth")
-        median = float(scene.depth[scene.mask].median())
-        if not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
-            raise BadData(f"the median depth is {median:.3g} m, not between {PLAUSIBLE[0]} and {PLAUSIBLE[1]:.0f}: wrong units?")  # fmt: skip

@@ -22,7 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 CARD = types.SimpleNamespace(
     name="fake H100", multi_processor_count=132, L2_cache_size=50 * 2**20, total_memory=80 * 2**30, major=9, minor=0
 )
-REAL_GENERATOR, REAL_TO = torch.Generator, torch.Tensor.to
+REAL_GENERATOR = torch.Generator
+REAL_TO: Callable[..., torch.Tensor] = torch.Tensor.to
 LAUNCHES: list[str] = []  # names of kernels in the order of their launches
 
 
