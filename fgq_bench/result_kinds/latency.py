@@ -135,6 +135,7 @@ class Peaks(Schema):
     bf16_flops: Positive | None
     int8_ops: Positive | None
     bandwidth: Positive | None
+    kernels: dict[Literal["bf16", "int8", "bandwidth"], str] = absent()  # what ran longest; not in older results
 
 
 class About(Schema):

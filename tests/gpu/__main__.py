@@ -73,7 +73,13 @@ class Check:
         self.say("\n".join(f"      {line}" for line in lines[-SHOWN:]))
 
     def run(self, todo: list[Step]) -> None:
-        """Steps that are not timed together, then the timed ones alone."""
+        """The first step, without which nothing else is tried; those that are not timed, together; the timed ones alone."""
+        first, *todo = todo
+        if started := self.start(first):
+            self.finish(*started)
+        if self.failed:
+            self.say("nothing else is tried")
+            return
         together = [started for step in todo if not step.timed and (started := self.start(step))]
         for each in together:
             self.finish(*each)

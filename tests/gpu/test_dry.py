@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +69,13 @@ def test_layers_are_timed_with_the_layer_before_them_in_both_arms_and_beside_fp8
         assert {"w4a4 + producer", "w8a8 + producer", "fp8", "fp8 without quantiser"} <= set(metrics)
         assert metrics["w8a8 + producer"]["speedup"]["over"] == "bf16 + producer"
         assert metrics["w8a8 + Hadamard"]["speedup"]["over"] == "bf16"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_ends_at_once(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-m", "tests.gpu", "-o", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "no CUDA device: nothing to measure" in run.stdout and "failed: machine" in run.stdout
 
 
 def test_a_wrong_step_is_named() -> None:
