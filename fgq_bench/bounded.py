@@ -19,6 +19,7 @@ from typing import TypeVar
 
 LIMIT = 2**26  # bytes of a file that is read whole, unless the caller says otherwise
 MANY = 2**40  # bytes: of files that are mapped or streamed, never held
+SPARE = 2**16  # bytes that a file may have grown by since its size was asked
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OverflowError)  # RuntimeError: encrypted
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def check_regular(path: Path) -> None:
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     """The content of a file of at most ``limit`` bytes."""
     with open_regular(path, limit) as file:
-        return _at_most(file.read, limit)
+        return _at_most(file.read, min(limit, os.fstat(file.fileno()).st_size + SPARE))
 
 
 def read_text(path: Path, limit: int = LIMIT) -> str:

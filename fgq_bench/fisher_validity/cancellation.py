@@ -7,7 +7,6 @@ thus without effect, twice over. Factors in trainings are powers of two, so that
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import replace
 
 import torch
@@ -21,8 +20,8 @@ from fgq_bench.quant.scheme import Scheme
 from fgq_bench.quantizers.base import Job
 from fgq_bench.quantizers.compensation import CAMERA, principal_token
 from fgq_bench.quantizers.fgq import FGQ, FGQOptions
-from fgq_bench.scratch import scratch_folder
 from fgq_bench.task_losses import TASKS
+from fgq_bench.tensor_files import tensors_digest
 
 SCHEME = "w4a4"
 TRAINED = FGQOptions(estimator="sum", epochs=2)
@@ -67,7 +66,7 @@ def weight_changes(fisher: Tensor, draws: int = 100) -> dict[str, float]:
 
 
 def artefacts(calibration: Calibration) -> dict[str, str]:
-    """SHA-256 of the artefact of short FGQ trainings that differ in the factors per block alone.
+    """SHA-256 of all tensors of the artefact of short FGQ trainings that differ in the factors per block alone.
 
     ``plain`` runs twice: the training must be repeatable; ``permuted`` weights must give another artefact, or equality
     would mean nothing.
@@ -102,7 +101,9 @@ def token_deviation(calibration: Calibration, components: int = 32) -> float:
 
 
 def _train(job: Job, quantizer: FGQ) -> str:
-    with scratch_folder() as folder:
-        path = folder / "artefact.safetensors"
-        quantizer.quantize(job).save(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Digest of everything that the training decides: codes, scales, transforms, overrides."""
+    made = quantizer.quantize(job)
+    tensors = {
+        f"{name}.{key}": value for name, linear in made.linears.items() for key, value in linear.state_dict().items()
+    }
+    return tensors_digest(sorted((tensors | made.overrides).items()), "")

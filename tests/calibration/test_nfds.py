@@ -46,7 +46,7 @@ def known() -> tuple[Candidates, Features]:
     centre = np.repeat([0.1, 0.5, 0.9], [40, 15, 5])
     cosine = centre[:, None] + rng.normal(0, 0.01, (60, 2))
     features = Features(*(torch.from_numpy(values) for values in (mean, variance, cosine)))
-    return Candidates(clips, (("a", "0"), ("b", "0")), 42), features
+    return Candidates(clips, (("a", "0" * 12), ("b", "1" * 12)), 42), features
 
 
 def test_z_scores_by_hand() -> None:

@@ -106,7 +106,7 @@ BAD = [
     (["--sampler", "nfds", "--frames", "11"], "--frames 11: rooms-pool-0000 of procedural-rooms-pool has 10"),
     (["--sampler", "nfds", "--sequences", "321"], "--sequences 321: 320 of 400 candidates are left by the filter"),
     (["--sampler", "nfds", "--sequences", "5", "--clusters", "321"], "--clusters 321: 320 of 400 candidates are left"),
-    (["--sampler", "nfds", "-d", POOL], "--dataset procedural-rooms-pool: given twice; once is enough"),
+    (["--sampler", "nfds", "-d", POOL], "--dataset procedural-rooms-pool: given 2 times; once is enough"),
     (["--sampler", "nfds", "--device", "cuda:7"], "--device 'cuda:7': not available here"),
     (["--sampler", "nfds", "--model", "vggt-tiy"], "unknown model 'vggt-tiy'; did you mean vggt-tiny"),
 ]
