@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fgq_bench.kernels.cutlass.build import build
 from fgq_bench.kernels.cutlass.variants import OUTPUTS, Choice, Variant, pick
-from fgq_bench.kernels.triton.checks import expect, expect_sizes, rows_and_width
+from fgq_bench.kernels.triton.checks import expect_int8_product
 
 POINTERS, NUMBERS = 6, 5  # of the exported functions, before the stream
 
@@ -50,13 +50,7 @@ def int8_linear(
     ValueError for wrong types or shapes, strides, or an N or K that is no multiple of 16; UserError where the library
     can neither be found nor built, RuntimeError where CUTLASS or the driver refuses a launch.
     """
-    (tokens, width), (channels, _) = rows_and_width("codes", codes), rows_and_width("weight", weight)
-    expect_sizes(channels, width)
-    expect("codes", codes, (torch.int8,), (tokens, width))
-    expect("weight", weight, (torch.int8,), (channels, width))
-    expect("scale", scale, (torch.float32,), (tokens,))
-    expect("weight_scale", weight_scale, (torch.float32,), (channels,))
-    expect("bias", bias, (torch.float32,), (channels,))
+    tokens, channels, width = expect_int8_product(codes, scale, weight, weight_scale, bias)
     if dtype not in OUTPUTS:
         raise ValueError(f"outputs are {', '.join(map(str, OUTPUTS))}, not {dtype}")
     choice = choice or pick(tokens, channels, dtype)

@@ -39,6 +39,20 @@ def expect_sizes(channels: int, width: int) -> None:
         raise ValueError(f"a weight of {channels} x {width} is too large: places in it are counted in int32")
 
 
+def expect_int8_product(
+    codes: Tensor, scale: Tensor | None, weight: Tensor, weight_scale: Tensor | None, bias: Tensor | None
+) -> tuple[int, int, int]:
+    """Tokens, channels and width of an int8 product; ValueError for wrong types, shapes or strides."""
+    (tokens, width), (channels, _) = rows_and_width("codes", codes), rows_and_width("weight", weight)
+    expect_sizes(channels, width)
+    expect("codes", codes, (torch.int8,), (tokens, width))
+    expect("weight", weight, (torch.int8,), (channels, width))
+    expect("scale", scale, (torch.float32,), (tokens,))
+    expect("weight_scale", weight_scale, (torch.float32,), (channels,))
+    expect("bias", bias, (torch.float32,), (channels,))
+    return tokens, channels, width
+
+
 def expect_output(dtype: torch.dtype) -> None:
     """Raise ValueError for an output ``dtype`` that no kernel writes."""
     if dtype not in OUTPUTS:

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fgq_bench.kernels.triton.checks import expect, expect_output, expect_sizes, rows_and_width
+from fgq_bench.kernels.triton.checks import expect_int8_product, expect_output
 from fgq_bench.kernels.triton.common import GROUP, on_device, tile_of_program
 from fgq_bench.kernels.triton.epilogue import store_scaled
 from fgq_bench.kernels.triton.tiles import INT8, pick
@@ -62,13 +62,7 @@ def _launch(
     bias: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    (tokens, width), (channels, _) = rows_and_width("codes", codes), rows_and_width("weight", weight)
-    expect_sizes(channels, width)
-    expect("codes", codes, (torch.int8,), (tokens, width))
-    expect("weight", weight, (torch.int8,), (channels, width))
-    expect("scale", scale, (torch.float32,), (tokens,))
-    expect("weight_scale", weight_scale, (torch.float32,), (channels,))
-    expect("bias", bias, (torch.float32,), (channels,))
+    tokens, channels, width = expect_int8_product(codes, scale, weight, weight_scale, bias)
     expect_output(dtype)
     out = torch.empty(tokens, channels, dtype=torch.int32 if scale is None else dtype, device=codes.device)
     if not tokens:
