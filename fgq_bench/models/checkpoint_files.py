@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fgq_bench.bounded import open_regular
 from fgq_bench.errors import UserError
 from fgq_bench.models.pickled import damaged, read_state_dict
 
@@ -78,10 +79,10 @@ def check_entries(path: Path, found: Mapping[str, Entry], expected: Mapping[str,
 def _check_beginning(path: Path) -> None:
     """Raise UserError where the file cannot be opened, is empty, or is what a failed download leaves."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             beginning = file.read(100).lstrip()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not beginning:
         raise UserError(f"{path}: an empty file, not a checkpoint")
     for begins, what in NOT_THE_FILE.items():

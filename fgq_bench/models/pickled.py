@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgq_bench.bounded import open_regular
 from fgq_bench.errors import UserError
 
 LARGEST_PICKLE = 2**23  # bytes of names and shapes, beside the tensors' own; VGGT-1B's file has 0.3 MB
@@ -65,7 +66,7 @@ def damaged(path: Path, reason: str) -> UserError:
 
 def _check_archive(path: Path) -> None:
     """Raise UserError unless this is a zip archive as torch writes them: nothing compressed, one small plain pickle."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if file.read(len(OLD_FORMAT)) == OLD_FORMAT:
             raise UserError(f"{path}: written in the format before torch 1.6; load it and torch.save it again")
     try:

@@ -29,7 +29,7 @@ def scored_conditions(task: str = "pose", dataset: str = "rooms", **changes: Any
     }  # fmt: skip
 
 
-def scored(conditions: dict[str, Any], rows: list[dict[str, float]]) -> Result:
+def scored(conditions: dict[str, Any], rows: list[dict[str, Any]]) -> Result:
     """An accuracy result with these values for its sequences; metrics that are not given are 0."""
     names = [metric.name for metric in TASKS[conditions["task"]["name"]].metrics]
     sequences: list[dict[str, Any]] = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from stored import scored
 
 from fgq_bench.cards import ReportCard, load_card
 from fgq_bench.commands.reports import choose_reports
@@ -82,11 +84,11 @@ def filled(cell: Result, sequences: list[str]) -> Result:
     method, model = cell.labels["method"], cell.labels["model"]
     place = {**dict(zip(METHODS, PLACE[model], strict=True)), "qvggt": 0.5}.get(method, 0.9)
     values = place + 0.001 * np.arange(len(sequences))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"sequence": name, "category": "all", "weight": 1.0, "auc@30": float(value)}
         for name, value in zip(sequences, values, strict=True)
     ]
-    return replace(cell, sequences=rows, metrics={"auc@30": {"value": float(values.mean())}})
+    return scored(cell.conditions, rows)
 
 
 @pytest.fixture(scope="module")

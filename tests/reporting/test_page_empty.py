@@ -27,6 +27,7 @@ from fgq_bench.reporting.page.scatter import scatter_section
 from fgq_bench.reporting.page.tables import Report, tables_section
 from fgq_bench.reporting.reports import Built, build_report
 from fgq_bench.reporting.tables import Table
+from fgq_bench.result_kinds.common import COMPONENTS
 from fgq_bench.results import Result, Store
 
 NOTHING = "No accuracy result is stored. fgq-bench run-all makes them."
@@ -73,7 +74,10 @@ def test_rows_without_a_number_stand_among_the_others(planned: tuple[ReportCard,
 
     def ended(cell: Result) -> Result | None:
         if cell.conditions["scheme"] == "w8a8":
-            return replace(cell.ended(UserError("it failed")), bytes={"total": 10**6, "total_bf16": 4 * 10**6})
+            return replace(
+                cell.ended(UserError("it failed")),
+                bytes={**dict.fromkeys(COMPONENTS, 0), "aa": 10**6, "total": 10**6, "total_bf16": 4 * 10**6},
+            )
         return None
 
     section = scatter_section([build(planned, Store(tmp_path), ended)], [])
