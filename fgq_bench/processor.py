@@ -37,6 +37,11 @@ def cpu_model() -> str:
     return f"{_about()['vendor_id']} {'/'.join(numbers)}" if numbers and "vendor_id" in _about() else platform.machine()
 
 
+def has(flag: str) -> bool:
+    """Whether the processor has an instruction set, as /proc/cpuinfo calls it."""
+    return flag in _about().get("flags", _about().get("Features", "")).split()
+
+
 def instruction_set() -> str:
     """What torch's own loops use (``ATEN_CPU_CAPABILITY`` lowers it), what the processor has, what users forbid.
 
@@ -44,8 +49,5 @@ def instruction_set() -> str:
     """
     import torch
 
-    flags = _about().get("flags", _about().get("Features", "")).split()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
-    return "; ".join(
-        filter(None, [torch.backends.cpu.get_cpu_capability(), " ".join(f for f in FLAGS if f in flags), *limits])
-    )
+    return "; ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), " ".join(filter(has, FLAGS)), *limits]))

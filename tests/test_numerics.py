@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from stored import scored
 
 from fgq_bench import compiling, numerics, runner
 from fgq_bench.calibration.calibration import Calibration
@@ -119,7 +120,7 @@ def test_a_table_says_what_its_scores_were_computed_on(
     change: Change, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, asked = Store(tmp_path / "results"), RowText.parse("r", "rtn w4a4")
-    (cell,) = run.cells()
+    (cell,) = (scored(each.conditions, [{"sequence": run.dataset.sequences()[0]}]) for each in run.cells())
 
     def sentence(of: Store) -> str:
         return _machines([Row.read(asked, [each], of) for each in (run, replace(run, scope="aa+camera"))])
@@ -132,7 +133,7 @@ def test_a_table_says_what_its_scores_were_computed_on(
     copy_results([cell], store, tmp_path / "copy")
     assert sentence(Store(tmp_path / "copy" / "results")) == sentence(store)
     change(monkeypatch)
-    (other,) = replace(run, scope="aa+camera").cells()
+    (other,) = (scored(each.conditions, cell.sequences) for each in replace(run, scope="aa+camera").cells())
     store.put(other, {"computed_on": computed_on(CPU)})
     both = "; ".join(sorted([first, in_words(computed_on(CPU))]))
     assert sentence(store) == f" Computed on 2 machines that round differently: {both}."

@@ -33,7 +33,7 @@ class Scheme:
         """Read a scheme such as ``w4a4``, ``w4a16g128`` or ``w8a8-aasym``; raises UserError with the grammar."""
         match = _GRAMMAR.fullmatch(text)
         if match is None:
-            raise UserError(f"scheme {text!r} is not of the form {_FORM}")
+            raise UserError(f"scheme {text[:60]!r} is not of the form {_FORM}")
         weight_bits, activation_bits = int(match[1]), int(match[2])
         for bits in (weight_bits, activation_bits):
             if bits not in BITS:

@@ -71,7 +71,7 @@ def test_cameras_depth_and_pictures_come_back(pristine: Path, known: Known) -> N
     assert scene.images.shape == (3, 3, 392, 518)
     assert scene.extrinsics is not None and scene.intrinsics is not None and scene.depth is not None
     torch.testing.assert_close(scene.extrinsics.double(), torch.from_numpy(known.w2c[:, :3]), atol=1e-5, rtol=0)
-    k = torch.tensor([[FOCAL * 518 / 640, 0, 259], [0, FOCAL * 392 / 480, 196], [0, 0, 1]])
+    k = torch.tensor([[FOCAL * 522 / 640, 0, 259], [0, FOCAL * 392 / 480, 196], [0, 0, 1]])
     torch.testing.assert_close(scene.intrinsics, k.expand(3, 3, 3))
     assert float(scene.depth[2, 196, 259]) == pytest.approx(known.depth[2, 240, 320], abs=0.01)
     assert disagreement(scene) < 0.01

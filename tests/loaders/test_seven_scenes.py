@@ -71,7 +71,8 @@ def test_raw_depth_is_another_file_with_invalid_pixels(pristine: Path) -> None:
     assert not raw.mask[:, : 392 * 120 // 480].any()  # 65535, 0, beyond 10 m
     assert raw.mask[:, 392 * 120 // 480 :].all()
     assert projected.mask.all()
-    torch.testing.assert_close((raw.depth - projected.depth)[raw.mask].mean(), torch.tensor(0.1), atol=1e-3, rtol=0)
+    # The two protocols resize by 522 and 518 of 640 pixels: their pixels look 0.8 % apart, 2 mm on average here.
+    torch.testing.assert_close((raw.depth - projected.depth)[raw.mask].mean(), torch.tensor(0.1), atol=4e-3, rtol=0)
 
 
 def test_colour_may_be_jpg(root: Path, known: Known) -> None:

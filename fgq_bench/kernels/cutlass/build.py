@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ FLAGS = (
     "-cudart=static", "-Xcompiler", "-fPIC", "-Xcompiler", "-fvisibility=hidden",
 )  # fmt: skip
 VARIABLE = "FGQ_BENCH_KERNELS"
+_log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
@@ -106,7 +108,7 @@ def build() -> Path:
     assert compiler is not None and include is not None
     target = _target(compiler)
     target.parent.mkdir(parents=True, exist_ok=True)
-    print(f"building {len(VARIANTS)} CUTLASS kernels into {target.parent} (once, minutes)", file=sys.stderr)
+    _log.warning("building %d CUTLASS kernels into %s (once, minutes)", len(VARIANTS), target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
         try:
             os.replace(_compile(compiler, include, Path(place)), target)
@@ -139,4 +141,4 @@ def _run(command: Sequence[str]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         os.environ[VARIABLE] = sys.argv[1]
-    print(build())
+    sys.stdout.write(f"{build()}\n")

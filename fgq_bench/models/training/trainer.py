@@ -66,6 +66,7 @@ class Trainer:
         self.step = 0
         self.workers = workers
         self.scenes: Iterator[SceneArrays] = iter(())
+        self.drawn = -1  # the step whose scenes come next
         self.parameters = [*self.model.parameters(), *self.objective.parameters()]
         self.gradients = Gradients(self._losses, self.parameters, device, self.objective.capturable)
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,10 +81,9 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what the curve records."""
         knobs = knobs_at(self.recipe, self.step)
-        scenes = next(self.scenes, None)
-        if scenes is None:  # the first step, or the first one after a resumption
+        if self.step != self.drawn:  # the first step, or the first one after a resumption
             self.scenes = draw_ahead(self.recipe, self.seed, self.step, self.workers)
-            scenes = next(self.scenes)
+        scenes, self.drawn = next(self.scenes), self.step + 1
         batch = make_batch(scenes, self.model.config.image_size, self.device)
         frame = torch.tensor([self.step % knobs.frames], device=self.device)
         losses = self.gradients(batch.images, batch.pose_enc, batch.depth, batch.points, frame)
