@@ -20,6 +20,7 @@ from fgq_bench.predictions import bytes_per_sequence
 from fgq_bench.reporting.pace import Pace
 from fgq_bench.results import Result
 from fgq_bench.runner import OnBadData, Outcome, Overwrite, Sweep, Workspace, split_pending
+from fgq_bench.scratch import clear_below
 from fgq_bench.tasks.aggregate import PER_CATEGORY
 from fgq_bench.tasks.registry import find_task
 from fgq_bench.tasks.scoring import fields_read
@@ -99,6 +100,7 @@ def execute(
 
     ``choice`` says who computes, on ``device`` (theirs).
     """
+    clear_below(workspace.root)
     _, pending = split_pending(runs, workspace.store, overwrite, on_bad_data)
     try:
         with (

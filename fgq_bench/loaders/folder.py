@@ -25,6 +25,7 @@ PHOTOGRAPHS = (
 )  # fmt: skip
 FORMAT = "pictures of a format that is not read (convert them to JPEG, PNG or WebP)"
 DEEP = "folders with pictures that are neither ROOT/SEQUENCE nor ROOT/SEQUENCE/images (give one as the root)"
+SPECIAL = "pipes or devices, which are not read"
 IMAGES = "images"  # in a scene's folder: the layout of VGGT's examples, COLMAP and others
 WALKED = 100  # folders that are looked into for pictures, below one that is not read
 
@@ -53,6 +54,8 @@ class Folder(FileDataset):
         for path in self.listing.files(place):
             if not path.exists():
                 self.listing.leave_out(DANGLING, path)
+            elif not path.is_file():
+                self.listing.leave_out(SPECIAL, path)
             elif path.suffix.lower() not in PICTURES:
                 self.listing.leave_out(FORMAT if path.suffix.lower() in PHOTOGRAPHS else OTHER, path)
         return {part: [path.name for path in pictures if path.is_file()]}

@@ -111,7 +111,7 @@ def _bad_file(sweep: Sweep, card: Path) -> Row:
     row = Row("report of a store with one bad file", "the file is named and left out; exit code 0")
     results = sweep.folder / "pages-bad-file" / "results"
     shutil.copytree(sweep.folder / "undisturbed" / "results", results)
-    bad = next(path for path in sorted(results.rglob("rtn-*.json")) if not path.name.endswith(".meta.json"))
+    bad = next(path for path in sorted(results.rglob("pose/rtn-*.json")) if not path.name.endswith(".meta.json"))
     bad.write_text('{"schema": 1}')
     row.judge("rendered", _render(sweep, card, results, says=bad.name))
     return row
