@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fgq_bench.calibration.manifest import CalibrationClips, load_manifest
 
@@ -18,8 +16,8 @@ class DoubleClips(CalibrationClips):
     def __init__(self, manifest: Path) -> None:
         super().__init__(load_manifest(str(manifest)), {})
 
-    def __iter__(self) -> Iterator[Any]:
-        return (clip.double() for clip in super().__iter__())
+    def images(self, index: int) -> Tensor:
+        return super().images(index).double()
 
 
 def stir_norms(model: nn.Module) -> None:
