@@ -17,6 +17,7 @@ from fgq_bench import cli
 from fgq_bench.cards import content_root
 from fgq_bench.commands.printing import print_rows, print_text, progress_bar, working
 from fgq_bench.commands.sweeps import _finish
+from fgq_bench.errors import one_line
 from fgq_bench.runner import Outcome, Workspace
 from fgq_bench.terminal import PrintableFormatter, printable, set_up_output
 
@@ -94,8 +95,7 @@ def test_an_error_is_one_line_of_printable_text(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    shown = printable(" ".join(text.split()))  # an error's white space is single spaces, before anything is escaped
-    assert " ".join(capsys.readouterr().err.split()) == " ".join(f"error: --root dtu={shown}: no such folder".split())
+    assert capsys.readouterr().err == f"error: {printable(one_line(f'--root dtu={text}: no such folder'))}\n"
 
 
 def test_a_log_record_steers_nothing() -> None:
